@@ -1,1 +1,58 @@
+//! Runtime for int8 CNN inference pipelined over unequal cores.
+//!
+//! It carries out a plan that a host tool has made; it never makes one up. No standard
+//! library, no heap, integers only on the frame path (but for SOFTMAX, whose reference is
+//! floating point), and the same bytes as TFLite's reference kernels for every plan.
+//!
+//! ```text
+//!  artefact ──▶ model + plans ──▶ pipeline ◀── every core: run_core
+//!  (flash)      (checked once)     acquire ▸ fill ▸ submit ▸ poll ▸ release
+//! ```
+//!
+//! From the bottom up:
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`tensor`], [`quant`], [`weights`], [`region`] | views of activations, fixed point, borrowed weights, memory |
+//! | [`kernels`] | operators: contracts and kernels per instruction-set path |
+//! | [`model`], [`topology`], [`plan`] | the network, the machine, the partition of one over the other |
+//! | [`artefact`] | the file all that comes from |
+//! | [`platform`] | waiting, waking and time: [`hosted`](platform::hosted) threads |
+//! | [`queue`], [`team`] | per-cluster queues; shares and barriers of a team |
+//! | [`pipeline`], [`executor`] | slots and order; the loop every core runs |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `std` (default) | `platform::hosted`: threads as cores |
+//! | `log`, `defmt` | messages |
 #![no_std]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+#[macro_use]
+mod fmt;
+
+pub mod artefact;
+pub mod executor;
+pub mod kernels;
+pub mod model;
+pub mod pipeline;
+pub mod plan;
+pub mod platform;
+pub mod quant;
+pub mod queue;
+pub mod region;
+pub mod team;
+pub mod tensor;
+pub mod topology;
+pub mod weights;
+
+pub use artefact::Artefact;
+pub use model::Model;
+pub use pipeline::{Admission, Pipeline, Wait};
+pub use plan::Plan;
+pub use platform::Platform;
+pub use region::Region;

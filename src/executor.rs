@@ -1,0 +1,156 @@
+//! The loop every core runs, hosted and on bare metal alike.
+
+use core::sync::atomic::Ordering;
+
+use heapless::Vec;
+
+use crate::kernels::{Io, KernelTable};
+use crate::model::{Layer, Tensor};
+use crate::pipeline::{Pipeline, RunError, TeamState};
+use crate::plan::Home;
+use crate::platform::{Event, Platform, Ticks};
+use crate::team::{Place, share};
+use crate::tensor::{Tile, View};
+use crate::topology::{ClusterId, CoreId};
+
+impl<'a, P: Platform> Pipeline<'a, P> {
+    /// Works for `core` until the pipeline stops. Every core of the plan must call this once;
+    /// for a core that the plan leaves out it returns at once.
+    ///
+    /// # Errors
+    ///
+    /// What made the pipeline fail.
+    pub fn run_core(&self, core: CoreId) -> Result<(), RunError> {
+        let (cluster, index) = self.locate(core).ok_or(RunError::NoCore { core })?;
+        let mut planned = self.plan.teams.iter().zip(self.teams);
+        let found =
+            planned.find(|(team, _)| team.cluster == cluster && team.core_range().contains(&index));
+        let Some((planned, team)) = found else { return Ok(()) };
+        let table = team.kernels;
+        if !(table.supported)() {
+            return Err(self.fail(RunError::PathNotSupported { core, path: table.path }));
+        }
+        debug!("core {} works for stage {}", core.0, team.stage);
+        match index.saturating_sub(planned.first_core.into()) {
+            0 => self.lead(core, team),
+            member => self.follow(core, team, member),
+        }
+    }
+
+    /// The cluster of `core`, and its index there.
+    fn locate(&self, core: CoreId) -> Option<(ClusterId, usize)> {
+        let mut index = usize::from(core.0);
+        for cluster in (0..self.topology.clusters() as u8).map(ClusterId) {
+            let cores = usize::from(self.topology.cores(cluster));
+            if index < cores {
+                return Some((cluster, index));
+            }
+            index = index.saturating_sub(cores);
+        }
+        None
+    }
+
+    /// The leader takes frames from the team's lane and hands them on.
+    fn lead(&self, core: CoreId, team: &TeamState<'a, P>) -> Result<(), RunError> {
+        let Some(queue) = self.queues.get(team.cluster) else { return Ok(()) };
+        let mut free_since = P::now();
+        loop {
+            let seen = queue.pushed().count();
+            if self.is_stopped() {
+                return Ok(());
+            }
+            let Some(frame) = queue.pop(team.lane) else {
+                queue.pushed().wait(seen, Ticks::NEVER);
+                continue;
+            };
+            let begun = P::now();
+            team.team.begin(frame.slot);
+            self.run_stage(core, team, 0)?;
+            let ended = P::now();
+            let counters = &team.counters;
+            counters.frames.fetch_add(1, Ordering::Relaxed);
+            counters.busy.fetch_add(ended.since(begun).0, Ordering::Relaxed);
+            counters.starved.fetch_add(begun.since(free_since).0, Ordering::Relaxed);
+            free_since = ended;
+            team.outstanding.fetch_sub(1, Ordering::Relaxed);
+            self.dispatch(team.stage.saturating_add(1), frame);
+        }
+    }
+
+    /// The other members work on what the leader begins.
+    fn follow(&self, core: CoreId, team: &TeamState<'a, P>, member: usize) -> Result<(), RunError> {
+        let mut done = 0u32;
+        while team.team.next(done, || self.is_stopped()) {
+            self.run_stage(core, team, member)?;
+            done = done.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// All layers of the team's stage, for one member and one frame.
+    fn run_stage(
+        &self,
+        core: CoreId,
+        team: &TeamState<'a, P>,
+        member: usize,
+    ) -> Result<(), RunError> {
+        let Some(stage) = self.plan.stages.get(team.stage) else { return Ok(()) };
+        for index in stage.layers.clone() {
+            let started = P::now();
+            if let Some(layer) = self.model.layers.get(usize::from(index)) {
+                self.run_layer(team, member, index, layer);
+            }
+            P::stretch(started);
+            team.team.barrier(member, self.stall_timeout).map_err(|absent| {
+                let other = absent.member as u8;
+                let core = CoreId(core.0.wrapping_sub(member as u8).wrapping_add(other));
+                self.fail(RunError::Stalled { core, layer: index })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// This member's share of one layer.
+    fn run_layer(&self, team: &TeamState<'a, P>, member: usize, index: u16, layer: &Layer) {
+        let table: &KernelTable = team.kernels;
+        let (Some(op), Some(output)) =
+            (self.model.op(table.path, index), self.model.tensor(layer.output))
+        else {
+            return;
+        };
+        let region = share(output.layout.hwc, op.split(), member, team.team.cores());
+        if region.rows.is_empty() || region.channels.is_empty() {
+            return;
+        }
+        let cells = |tensor: &Tensor| {
+            let place = self.place(tensor)?;
+            let extent = tensor.layout.extent()? as usize;
+            // SAFETY: this member is between the frame's begin and its last barrier, and every
+            // member runs the same layers. In a layer, members write disjoint shares of the
+            // output (`share`, kept to by `Tile`) and read inputs, which nobody writes: they
+            // lie in other storages (checked for the model), and storages needed by the same
+            // layer do not overlap (checked for the plan).
+            Some(unsafe { team.team.cells(place, extent) })
+        };
+        let mut inputs = Vec::new();
+        for &id in &layer.inputs {
+            let view = self.model.tensor(id).and_then(|t| View::new(cells(t)?, t.layout));
+            let Some(view) = view else { return };
+            // As many as `layer.inputs`, which has the same capacity.
+            let _ = inputs.push(view);
+        }
+        let tile = cells(output).and_then(|cells| Tile::new(cells, output.layout, region));
+        if let Some(output) = tile {
+            table.run(op, &self.model.weights, &Io { inputs, output });
+        }
+    }
+
+    fn place(&self, tensor: &Tensor) -> Option<Place> {
+        let placement = self.plan.placement(tensor.storage)?;
+        let offset = (placement.offset as usize).checked_add(tensor.offset as usize)?;
+        Some(match placement.home {
+            Home::Slot => Place::Slot(offset),
+            Home::Arena => Place::Arena(offset),
+        })
+    }
+}

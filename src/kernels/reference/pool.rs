@@ -1,0 +1,128 @@
+//! AVERAGE_POOL_2D and MAX_POOL_2D, on raw codes; padding takes no part.
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+
+use serde::{Deserialize, Serialize};
+
+use super::{check_extents, check_output, one_input};
+use crate::kernels::{Io, OpError, Operator, Signature, Window};
+use crate::quant::Output;
+use crate::tensor::Hwc;
+use crate::weights::Weights;
+
+/// How an average that lies halfway between two codes is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ties {
+    /// Away from code zero: int8 networks.
+    AwayFromZero,
+    /// Up: legacy uint8 networks, whose codes are never negative.
+    Up,
+}
+
+/// The rounded average of the elements under the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AveragePool2d {
+    /// Geometry; never dilated.
+    pub window: Window,
+    /// Rounding.
+    pub ties: Ties,
+    /// Smallest and largest code: the fused activation.
+    pub clamp: (i8, i8),
+}
+
+/// The largest of the elements under the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaxPool2d {
+    /// Geometry; never dilated.
+    pub window: Window,
+    /// Smallest and largest code: the fused activation.
+    pub clamp: (i8, i8),
+}
+
+fn check(window: Window, clamp: (i8, i8), signature: Signature<'_>) -> Result<(), OpError> {
+    let input = one_input(signature)?;
+    check_extents(signature.output, Hwc { c: input.c, ..signature.output })?;
+    check_output(Output { zero_point: 0, min: clamp.0, max: clamp.1 })?;
+    window.check_overlap(input, signature.output)
+}
+
+impl Operator for AveragePool2d {
+    const NAME: &'static str = "AVERAGE_POOL_2D";
+
+    fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
+        check(self.window, self.clamp, signature)
+    }
+}
+
+impl Operator for MaxPool2d {
+    const NAME: &'static str = "MAX_POOL_2D";
+
+    fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
+        check(self.window, self.clamp, signature)
+    }
+}
+
+/// Channels pooled at a time.
+const CHUNK: usize = 64;
+
+/// Folds the elements under each window, then hands value and element count to `finish`.
+fn pool(
+    window: &Window,
+    io: &Io<'_>,
+    initial: i32,
+    fold: impl Fn(i32, i32) -> i32,
+    finish: impl Fn(i32, i32) -> i8,
+) {
+    let [input] = io.inputs.as_slice() else { return };
+    let (h, w) = (input.hwc().h as usize, input.hwc().w as usize);
+    for y in io.output.rows() {
+        let rows = window.range(0, y, h);
+        for x in io.output.columns() {
+            let columns = window.range(1, x, w);
+            let count = rows.len().wrapping_mul(columns.len()) as i32;
+            let channels = io.output.channels().step_by(CHUNK);
+            for (start, cells) in channels.zip(io.output.pixel(y, x).chunks(CHUNK)) {
+                let mut values = [initial; CHUNK];
+                for down in rows.clone() {
+                    for across in columns.clone() {
+                        let iy = window.source(0, y, down);
+                        let run = input.pixel(iy, window.source(1, x, across));
+                        let run = run.part(start..start + cells.len());
+                        for (value, x) in values.iter_mut().zip(run.iter()) {
+                            *value = fold(*value, x.into());
+                        }
+                    }
+                }
+                cells.iter().zip(values).for_each(|(cell, value): (&Cell<i8>, i32)| {
+                    cell.set(finish(value, count));
+                });
+            }
+        }
+    }
+}
+
+/// The portable kernel of [`AveragePool2d`].
+pub fn average_pool_2d(params: &AveragePool2d, _weights: &Weights<'_>, io: &Io<'_>) {
+    let (min, max) = params.clamp;
+    let ties = params.ties;
+    pool(&params.window, io, 0, i32::wrapping_add, |sum, count| {
+        // The check left no window without elements.
+        let count = count.max(1);
+        let half = count / 2;
+        let average = match ties {
+            Ties::AwayFromZero if sum > 0 => (sum + half) / count,
+            Ties::AwayFromZero => (sum - half) / count,
+            Ties::Up => (sum + 128 * count + half) / count - 128,
+        };
+        average.max(min.into()).min(max.into()) as i8
+    });
+}
+
+/// The portable kernel of [`MaxPool2d`].
+pub fn max_pool_2d(params: &MaxPool2d, _weights: &Weights<'_>, io: &Io<'_>) {
+    let (min, max) = params.clamp;
+    pool(&params.window, io, i8::MIN.into(), i32::max, |value, _| {
+        value.max(min.into()).min(max.into()) as i8
+    });
+}

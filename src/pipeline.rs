@@ -1,0 +1,674 @@
+//! Slots, admission and order: the API a program calls.
+//!
+//! ```text
+//!  acquire ─▶ fill ─▶ submit ─▶ lanes of stage 0 ─▶ … ─▶ last stage ─▶ poll ─▶ release
+//!     ▲                                                                          │
+//!     └──────────────────────────── empty slot ◀─────────────────────────────────┘
+//! ```
+//!
+//! A frame is an owned slot: whoever holds it is alone with its bytes, and handing it over
+//! moves a reference. Back-pressure exists at [`acquire`](Pipeline::acquire) only.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use heapless::{Deque, Vec};
+use spin::mutex::SpinMutex;
+
+use crate::kernels::{KernelTable, Path};
+use crate::model::{Model, Port, TensorId};
+use crate::plan::{self as planned, Home, MAX_SLOTS, Plan, PlanError, Stage};
+use crate::platform::{Event, Platform, Ticks};
+use crate::queue::{CachePadded, ClusterQueue, Lane};
+use crate::region::{OutOfMemory, Region};
+use crate::team::Team;
+use crate::topology::{CoreId, MAX_CLUSTERS, Topology};
+use crate::weights::ALIGNMENT;
+
+/// Number of a frame in the order of submission, wrapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FrameId(pub u32);
+
+/// A frame on its way: its number and its slot.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) id: FrameId,
+    pub(crate) slot: &'a mut [i8],
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    Never,
+    /// Until it succeeds or the pipeline stops.
+    Forever,
+    /// Until the platform's clock reads this.
+    Until(Ticks),
+}
+
+impl Wait {
+    const fn deadline(self) -> Ticks {
+        match self {
+            Self::Never => Ticks(0),
+            Self::Forever => Ticks::NEVER,
+            Self::Until(deadline) => deadline,
+        }
+    }
+}
+
+/// What [`Pipeline::acquire`] does when every slot is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Waits for one.
+    Block(Wait),
+    /// Drops the oldest frame that no core has begun and takes its slot; waits if there is none.
+    DropOldest(Wait),
+}
+
+/// Why a call to the pipeline gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum CallError {
+    /// It could not be done in the time given.
+    TimedOut,
+    /// The pipeline is drained or stopped.
+    Stopped,
+    /// A core has failed, and with it the pipeline.
+    Failed(RunError),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Stopped => f.write_str("the pipeline has stopped"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+impl core::error::Error for CallError {}
+
+/// Why a core stopped working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum RunError {
+    /// The machine has no such core.
+    NoCore {
+        /// The core.
+        core: CoreId,
+    },
+    /// The core cannot execute the kernels its cluster was planned for.
+    PathNotSupported {
+        /// The core.
+        core: CoreId,
+        /// The path.
+        path: Path,
+    },
+    /// A core did not finish its share of a layer in time.
+    Stalled {
+        /// The core.
+        core: CoreId,
+        /// The layer.
+        layer: u16,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoCore { core } => write!(f, "the machine has no core {}", core.0),
+            Self::PathNotSupported { core, path } => {
+                write!(f, "core {} cannot execute path {path}", core.0)
+            }
+            Self::Stalled { core, layer } => write!(f, "core {} stalled in layer {layer}", core.0),
+        }
+    }
+}
+impl core::error::Error for RunError {}
+
+/// Why a pipeline could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The plan does not fit the machine, or is not one of the artefact's.
+    Plan(PlanError),
+    /// The program has no kernels for a path the plan names.
+    PathNotLinked {
+        /// The path.
+        path: Path,
+    },
+    /// The kernels of a path lack an operator of the network.
+    NoKernel {
+        /// The path.
+        path: Path,
+        /// The first layer without a kernel.
+        layer: u16,
+    },
+    /// The memory given is too small.
+    Memory(OutOfMemory),
+}
+
+impl fmt::Display for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(error) => error.fmt(f),
+            Self::PathNotLinked { path } => {
+                write!(f, "kernel path {path} is not part of this program")
+            }
+            Self::NoKernel { path, layer } => write!(f, "no {path} kernel for layer {layer}"),
+            Self::Memory(error) => error.fmt(f),
+        }
+    }
+}
+impl core::error::Error for PipelineError {}
+
+impl From<OutOfMemory> for PipelineError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error)
+    }
+}
+
+/// What a stage has done so far, summed over its teams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct StageStats {
+    /// Frames finished.
+    pub frames: u64,
+    /// Time spent on frames.
+    pub busy: Ticks,
+    /// Time spent waiting for frames.
+    pub starved: Ticks,
+}
+
+/// What a team's leader counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) frames: AtomicU64,
+    pub(crate) busy: AtomicU64,
+    pub(crate) starved: AtomicU64,
+}
+
+/// A team and its place in the plan.
+pub(crate) struct TeamState<'a, P: Platform> {
+    pub(crate) team: Team<'a, P>,
+    pub(crate) stage: usize,
+    pub(crate) cluster: usize,
+    pub(crate) lane: usize,
+    pub(crate) kernels: &'a KernelTable,
+    /// Predicted time of one frame, at least 1.
+    frame_ns: u64,
+    /// Frames in the lane or at work.
+    pub(crate) outstanding: CachePadded<AtomicU32>,
+    pub(crate) counters: CachePadded<Counters>,
+}
+
+/// Free slots, and the order of those in use.
+struct Gate<'a> {
+    open: bool,
+    next: FrameId,
+    free: Vec<&'a mut [i8], MAX_SLOTS>,
+    /// Frames submitted and not yet polled, oldest first.
+    order: Deque<FrameId, MAX_SLOTS>,
+    /// Those of them that have left the last stage.
+    done: Vec<Frame<'a>, MAX_SLOTS>,
+    dropped: u32,
+}
+
+/// A plan at work: bound to a network, a machine's cores and memory.
+///
+/// Every core of the plan calls [`run_core`](Self::run_core); any thread may call the rest.
+pub struct Pipeline<'a, P: Platform> {
+    pub(crate) model: &'a Model<'a>,
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) topology: Topology,
+    pub(crate) queues: &'a [ClusterQueue<'a, Frame<'a>, MAX_SLOTS, P>],
+    pub(crate) teams: &'a [TeamState<'a, P>],
+    pub(crate) stall_timeout: Ticks,
+    gate: CachePadded<SpinMutex<Gate<'a>, P::Relax>>,
+    freed: CachePadded<P::Event>,
+    finished: CachePadded<P::Event>,
+    stopped: AtomicBool,
+    failure: SpinMutex<Option<RunError>, P::Relax>,
+}
+
+impl<P: Platform> fmt::Debug for Pipeline<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// Default of [`Pipeline::set_stall_timeout`], in seconds.
+const STALL_SECONDS: u64 = 60;
+
+impl<'a, P: Platform> Pipeline<'a, P> {
+    /// Binds `plan`, one of the plans of the artefact `model` came from, to a machine.
+    ///
+    /// `kernels` are the tables this program has, one per path. Slots, arenas and the
+    /// pipeline's own state are dealt out of `region`, which must have
+    /// [`Pipeline::memory_bytes`] left.
+    ///
+    /// # Errors
+    ///
+    /// A plan that asks for more than the machine has, a kernel this program lacks, too little
+    /// memory.
+    pub fn new(
+        model: &'a Model<'a>,
+        plan: &'a Plan<'a>,
+        topology: &Topology,
+        kernels: &[&'a KernelTable],
+        region: &mut Region<'a>,
+    ) -> Result<Self, PipelineError> {
+        plan.fits(topology).map_err(PipelineError::Plan)?;
+        let slot_bytes = (plan.needs.slot_bytes as usize).next_multiple_of(ALIGNMENT);
+        let mut free = Vec::new();
+        for _ in 0..plan.needs.slots {
+            // The check of the plan allows no more than fit.
+            let _ = free.push(region.zeroed(slot_bytes, ALIGNMENT)?);
+        }
+        let slots = plan.needs.slots.into();
+        let arena_bytes = plan.arena_bytes().saturating_sub(slot_bytes.saturating_mul(slots));
+        let mut arenas = region.zeroed(arena_bytes, ALIGNMENT)?;
+        let cores = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
+        let mut arrivals: &[_] =
+            region.slice(cores, |_| Ok::<_, OutOfMemory>(CachePadded(AtomicU32::new(0))))?;
+        let mut lanes = region.slice(plan.teams.len(), |_| Ok::<_, OutOfMemory>(Lane::new()))?;
+
+        let mut lanes_used = [0usize; MAX_CLUSTERS];
+        let teams = region.slice(plan.teams.len(), |i| {
+            let unknown = PipelineError::Plan(PlanError::Cores { team: i as u16 });
+            let planned = plan.teams.get(i).ok_or(unknown)?;
+            let owns = |stage: &Stage| stage.teams.contains(&(i as u8));
+            let index = plan.stages.iter().position(owns).ok_or(unknown)?;
+            let stage = plan.stages.get(index).ok_or(unknown)?;
+            let arena_bytes = (stage.arena_bytes as usize).next_multiple_of(ALIGNMENT);
+            let arena = arenas.split_off_mut(..arena_bytes).ok_or(unknown)?;
+            let members = arrivals.split_off(..planned.cores.into()).ok_or(unknown)?;
+            let cluster = usize::from(planned.cluster.0);
+            let lane = lanes_used.get_mut(cluster).ok_or(unknown)?;
+            let state = TeamState {
+                team: Team::new(arena, slot_bytes, members),
+                stage: index,
+                cluster,
+                lane: *lane,
+                kernels: Self::kernels(model, plan, planned, stage, kernels)?,
+                frame_ns: u64::from(planned.frame_ns.max(1)),
+                outstanding: CachePadded::default(),
+                counters: CachePadded::default(),
+            };
+            *lane = lane.saturating_add(1);
+            Ok::<_, PipelineError>(state)
+        })?;
+        let queues = region.slice(plan.needs.paths.len(), |cluster| {
+            let count = lanes_used.get(cluster).copied().unwrap_or(0);
+            let lanes = lanes.split_off_mut(..count).unwrap_or_default();
+            Ok::<_, OutOfMemory>(ClusterQueue::new(lanes))
+        })?;
+        Ok(Self {
+            model,
+            plan,
+            topology: topology.clone(),
+            queues,
+            teams,
+            stall_timeout: Ticks(P::tick_hz().saturating_mul(STALL_SECONDS)),
+            gate: CachePadded(SpinMutex::new(Gate {
+                open: true,
+                next: FrameId(0),
+                free,
+                order: Deque::new(),
+                done: Vec::new(),
+                dropped: 0,
+            })),
+            freed: CachePadded(P::Event::new()),
+            finished: CachePadded(P::Event::new()),
+            stopped: AtomicBool::new(false),
+            failure: SpinMutex::new(None),
+        })
+    }
+
+    /// The table for the path of `team`'s cluster, if it has a kernel for each of its layers.
+    fn kernels(
+        model: &Model<'_>,
+        plan: &Plan<'_>,
+        team: &planned::Team,
+        stage: &Stage,
+        kernels: &[&'a KernelTable],
+    ) -> Result<&'a KernelTable, PipelineError> {
+        let no_path = PipelineError::Plan(PlanError::NoPath { cluster: team.cluster });
+        let path = plan.path(team.cluster).ok_or(no_path)?;
+        let table = kernels.iter().find(|table| table.path == path);
+        let table = *table.ok_or(PipelineError::PathNotLinked { path })?;
+        for layer in stage.layers.clone() {
+            if !model.op(path, layer).is_some_and(|op| table.has(op)) {
+                return Err(PipelineError::NoKernel { path, layer });
+            }
+        }
+        Ok(table)
+    }
+
+    /// Bytes of memory that [`new`](Self::new) takes for `plan` on this platform: activations
+    /// ([`Plan::arena_bytes`]) and the pipeline's own state.
+    #[must_use]
+    pub fn memory_bytes(plan: &Plan<'_>) -> usize {
+        let teams = plan.teams.len();
+        let cores: usize = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
+        let sizes = [
+            plan.arena_bytes(),
+            cores.saturating_mul(size_of::<CachePadded<AtomicU32>>()),
+            teams.saturating_mul(size_of::<Lane<Frame<'_>, MAX_SLOTS>>()),
+            teams.saturating_mul(size_of::<TeamState<'_, P>>()),
+            plan.needs
+                .paths
+                .len()
+                .saturating_mul(size_of::<ClusterQueue<'_, Frame<'_>, MAX_SLOTS, P>>()),
+            // Alignment of the slots, which are whole multiples, and of the five tables.
+            6 * align_of::<CachePadded<u8>>(),
+        ];
+        sizes.iter().fold(0, |sum, &size| sum.saturating_add(size))
+    }
+
+    /// How long a team waits for one of its cores in a layer before it names it as stalled;
+    /// 60 seconds unless set.
+    pub const fn set_stall_timeout(&mut self, timeout: Ticks) {
+        self.stall_timeout = timeout;
+    }
+
+    /// Takes an empty slot for the next frame.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub fn acquire(&self, admission: Admission) -> Result<InputFrame<'_, 'a, P>, CallError> {
+        let (wait, drop_oldest) = match admission {
+            Admission::Block(wait) => (wait, false),
+            Admission::DropOldest(wait) => (wait, true),
+        };
+        let slot = self.wait_for(&self.freed, wait, || {
+            let mut gate = self.gate.lock();
+            if !gate.open {
+                return Err(CallError::Stopped);
+            }
+            let free = gate.free.pop();
+            drop(gate);
+            Ok(free.or_else(|| if drop_oldest { self.drop_oldest() } else { None }))
+        })?;
+        Ok(InputFrame { pipeline: self, slot: Some(slot) })
+    }
+
+    /// The slot of the oldest frame that waits for the first stage, if there is one.
+    fn drop_oldest(&self) -> Option<&'a mut [i8]> {
+        let frame = self
+            .teams
+            .iter()
+            .filter(|team| team.stage == 0 && team.outstanding.load(Ordering::Relaxed) > 0)
+            .find_map(|team| {
+                let frame = self.queues.get(team.cluster)?.pop(team.lane)?;
+                team.outstanding.fetch_sub(1, Ordering::Relaxed);
+                Some(frame)
+            })?;
+        let mut gate = self.gate.lock();
+        // The order closes up behind it, so that it waits for nobody.
+        for _ in 0..gate.order.len() {
+            if let Some(id) = gate.order.pop_front()
+                && id != frame.id
+            {
+                let _ = gate.order.push_back(id);
+            }
+        }
+        gate.dropped = gate.dropped.wrapping_add(1);
+        Some(frame.slot)
+    }
+
+    /// Takes the next finished frame, in the order of submission. A gap in the numbers is a
+    /// frame that [`Admission::DropOldest`] has dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; `Stopped` only when all frames submitted have been polled.
+    pub fn poll(&self, wait: Wait) -> Result<OutputFrame<'_, 'a, P>, CallError> {
+        let frame = self.wait_for(&self.finished, wait, || {
+            let mut gate = self.gate.lock();
+            let Some(&next) = gate.order.front() else {
+                return if gate.open { Ok(None) } else { Err(CallError::Stopped) };
+            };
+            let Some(index) = gate.done.iter().position(|frame| frame.id == next) else {
+                return Ok(None);
+            };
+            gate.order.pop_front();
+            Ok(Some(gate.done.swap_remove(index)))
+        })?;
+        Ok(OutputFrame { pipeline: self, frame: Some(frame) })
+    }
+
+    /// Closes admission and waits until every frame submitted has left the last stage; they
+    /// can still be polled.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::TimedOut`], [`CallError::Failed`].
+    pub fn drain(&self, wait: Wait) -> Result<(), CallError> {
+        self.gate.lock().open = false;
+        self.freed.signal();
+        self.finished.signal();
+        self.wait_for(&self.finished, wait, || {
+            let gate = self.gate.lock();
+            Ok((gate.done.len() == gate.order.len()).then_some(()))
+        })
+    }
+
+    /// Ends the work: every core returns from [`run_core`](Self::run_core) after the frame it
+    /// is at, and calls that wait return. Frames under way are lost; [`drain`](Self::drain)
+    /// first to keep them.
+    pub fn stop(&self) {
+        self.gate.lock().open = false;
+        // Release: pairs with `is_stopped`.
+        self.stopped.store(true, Ordering::Release);
+        self.queues.iter().for_each(|queue| queue.pushed().signal());
+        self.teams.iter().for_each(|team| team.team.wake());
+        self.freed.signal();
+        self.finished.signal();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Records the first failure and stops.
+    pub(crate) fn fail(&self, error: RunError) -> RunError {
+        let first = *self.failure.lock().get_or_insert(error);
+        self.stop();
+        first
+    }
+
+    /// Frames dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        self.gate.lock().dropped
+    }
+
+    /// What stage `stage` has done so far; `None` when there is no such stage.
+    #[must_use]
+    pub fn stats(&self, stage: usize) -> Option<StageStats> {
+        self.plan.stages.get(stage)?;
+        let teams = self.teams.iter().filter(|team| team.stage == stage);
+        Some(teams.fold(StageStats::default(), |sum, team| {
+            let Counters { frames, busy, starved } = &*team.counters;
+            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            StageStats {
+                frames: sum.frames.wrapping_add(load(frames)),
+                busy: sum.busy.after(Ticks(load(busy))),
+                starved: sum.starved.after(Ticks(load(starved))),
+            }
+        }))
+    }
+
+    /// The plan at work.
+    #[must_use]
+    pub const fn plan(&self) -> &'a Plan<'a> {
+        self.plan
+    }
+
+    /// Hands `frame` to the team of stage `stage` that will be through with it first, or to
+    /// the sink after the last stage.
+    pub(crate) fn dispatch(&self, stage: usize, frame: Frame<'a>) {
+        let wait_ns = |team: &&TeamState<'a, P>| {
+            let frames = team.outstanding.load(Ordering::Relaxed).wrapping_add(1);
+            u64::from(frames).saturating_mul(team.frame_ns)
+        };
+        let teams = self.teams.iter().filter(|team| team.stage == stage);
+        match teams.min_by_key(wait_ns) {
+            Some(team) => {
+                team.outstanding.fetch_add(1, Ordering::Relaxed);
+                if let Some(queue) = self.queues.get(team.cluster) {
+                    // A lane has room for every slot there is.
+                    let _ = queue.push(team.lane, frame);
+                }
+            }
+            None => {
+                let _ = self.gate.lock().done.push(frame);
+                self.finished.signal();
+            }
+        }
+    }
+
+    fn give_back(&self, slot: &'a mut [i8]) {
+        let _ = self.gate.lock().free.push(slot);
+        self.freed.signal();
+    }
+
+    /// Tries until it gives something, fails, or the time is over.
+    fn wait_for<T>(
+        &self,
+        event: &P::Event,
+        wait: Wait,
+        mut attempt: impl FnMut() -> Result<Option<T>, CallError>,
+    ) -> Result<T, CallError> {
+        let deadline = wait.deadline();
+        loop {
+            let seen = event.count();
+            if let Some(found) = attempt()? {
+                return Ok(found);
+            }
+            if let Some(error) = *self.failure.lock() {
+                return Err(CallError::Failed(error));
+            }
+            if self.is_stopped() {
+                return Err(CallError::Stopped);
+            }
+            if wait == Wait::Never || P::now() >= deadline {
+                return Err(CallError::TimedOut);
+            }
+            event.wait(seen, deadline);
+        }
+    }
+
+    /// Where `tensor`'s bytes lie in a slot, when it lies there without gaps.
+    fn slot_range(&self, tensor: TensorId) -> Option<Range<usize>> {
+        let tensor = self.model.tensor(tensor).filter(|tensor| tensor.layout.is_contiguous())?;
+        let placement = self.plan.placement(tensor.storage)?;
+        let start = (placement.offset as usize).checked_add(tensor.offset as usize)?;
+        let end = start.checked_add(tensor.layout.hwc.elements())?;
+        (placement.home == Home::Slot).then_some(start..end)
+    }
+}
+
+/// An empty slot to be filled and submitted; dropped, it goes back unused.
+pub struct InputFrame<'p, 'a, P: Platform> {
+    pipeline: &'p Pipeline<'a, P>,
+    slot: Option<&'a mut [i8]>,
+}
+
+impl<P: Platform> fmt::Debug for InputFrame<'_, '_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InputFrame").finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> InputFrame<'_, '_, P> {
+    /// The codes of input `index`, in HWC order; they hold what an earlier frame left there.
+    /// `None` when the network has no such input.
+    pub fn input(&mut self, index: usize) -> Option<&mut [i8]> {
+        let port: &Port = self.pipeline.model.inputs.get(index)?;
+        let range = self.pipeline.slot_range(port.tensor)?;
+        self.slot.as_mut()?.get_mut(range)
+    }
+
+    /// Sends the frame on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Stopped`] when the pipeline was drained or stopped in the meantime.
+    pub fn submit(mut self) -> Result<FrameId, CallError> {
+        let Some(slot) = self.slot.take() else { return Err(CallError::Stopped) };
+        let mut gate = self.pipeline.gate.lock();
+        if !gate.open {
+            drop(gate);
+            self.pipeline.give_back(slot);
+            return Err(CallError::Stopped);
+        }
+        let id = gate.next;
+        gate.next = FrameId(id.0.wrapping_add(1));
+        let _ = gate.order.push_back(id);
+        drop(gate);
+        self.pipeline.dispatch(0, Frame { id, slot });
+        Ok(id)
+    }
+}
+
+impl<P: Platform> Drop for InputFrame<'_, '_, P> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.pipeline.give_back(slot);
+        }
+    }
+}
+
+/// A finished frame; dropped or released, its slot is free for the next.
+pub struct OutputFrame<'p, 'a, P: Platform> {
+    pipeline: &'p Pipeline<'a, P>,
+    frame: Option<Frame<'a>>,
+}
+
+impl<P: Platform> fmt::Debug for OutputFrame<'_, '_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputFrame").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> OutputFrame<'_, '_, P> {
+    /// The frame's number.
+    #[must_use]
+    pub fn id(&self) -> FrameId {
+        self.frame.as_ref().map_or(FrameId(0), |frame| frame.id)
+    }
+
+    /// The codes of output `index`, in HWC order. `None` when the network has no such output.
+    #[must_use]
+    pub fn output(&self, index: usize) -> Option<&[i8]> {
+        self.tensor(self.pipeline.model.outputs.get(index)?.tensor)
+    }
+
+    /// The codes of any tensor that lies in the slot without gaps. They are those the network
+    /// computed only if the plan gives no other storage the same bytes.
+    #[must_use]
+    pub fn tensor(&self, tensor: TensorId) -> Option<&[i8]> {
+        self.frame.as_ref()?.slot.get(self.pipeline.slot_range(tensor)?)
+    }
+
+    /// Gives the slot back.
+    pub fn release(self) {}
+}
+
+impl<P: Platform> Drop for OutputFrame<'_, '_, P> {
+    fn drop(&mut self) {
+        if let Some(frame) = self.frame.take() {
+            self.pipeline.give_back(frame.slot);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Ordinary machines: a core is a thread, pinned where the system allows it.
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+use std::string::{String, ToString};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::time::Instant;
+use std::vec::Vec;
+use std::{fs, thread, thread_local};
+
+use super::{Event, Platform, Ticks};
+use crate::topology::{CoreId, MAX_CLUSTERS, MAX_CORES, TooManyCores, Topology};
+
+/// The threads of this process as cores.
+#[derive(Debug)]
+pub struct Hosted;
+
+/// Gives the CPU to another thread, because the holder of a lock may be waiting for it.
+#[derive(Debug)]
+pub struct Yield;
+
+impl spin::RelaxStrategy for Yield {
+    fn relax() {
+        thread::yield_now();
+    }
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+thread_local! {
+    /// By how much the core this thread stands for is slower, in thousandths of its time.
+    static EXTRA_PERMILLE: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Platform for Hosted {
+    type Relax = Yield;
+    type Event = ParkingEvent;
+
+    fn now() -> Ticks {
+        Ticks(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn tick_hz() -> u64 {
+        1_000_000_000
+    }
+
+    fn stretch(started: Ticks) {
+        let extra = EXTRA_PERMILLE.get();
+        if extra > 0 {
+            let now = Self::now();
+            let rest = now.since(started).0.saturating_mul(extra) / 1000;
+            let end = now.after(Ticks(rest));
+            while Self::now() < end {
+                core::hint::spin_loop();
+            }
+        }
+    }
+}
+
+/// How long a waiter spins before it parks: a little more than waking a thread takes.
+const SPIN: Duration = Duration::from_micros(20);
+/// Looks at the count between two offers of the CPU to other threads.
+const LOOKS_PER_YIELD: u32 = 32;
+
+/// An event whose waiters spin for a moment, then park.
+#[derive(Debug)]
+pub struct ParkingEvent {
+    count: AtomicU32,
+    parked: AtomicU32,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Event for ParkingEvent {
+    fn new() -> Self {
+        Self {
+            count: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+        }
+    }
+
+    fn count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn signal(&self) {
+        // Sequentially consistent with `wait`: either this sees the waiter parked, or the
+        // waiter sees the new count before it parks.
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+    }
+
+    fn wait(&self, seen: u32, deadline: Ticks) {
+        let spin_end = Hosted::now().after(Ticks(SPIN.as_nanos() as u64)).min(deadline);
+        while Hosted::now() < spin_end {
+            for _ in 0..LOOKS_PER_YIELD {
+                if self.count() != seen {
+                    return;
+                }
+                core::hint::spin_loop();
+            }
+            thread::yield_now();
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        while self.count.load(Ordering::SeqCst) == seen {
+            let now = Hosted::now();
+            if now >= deadline {
+                break;
+            }
+            let left = Duration::from_nanos(deadline.since(now).0);
+            let woken = self.wake.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
+            guard = woken.0;
+        }
+        self.parked.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A cluster of this machine, or one that stands for a cluster of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCluster {
+    /// Its name.
+    pub name: String,
+    /// The operating system's numbers of its CPUs.
+    pub cpus: Vec<usize>,
+    /// Time a core takes for what it does, in thousandths; above 1000 emulates a slower one.
+    pub slowdown_permille: u32,
+}
+
+impl HostCluster {
+    /// The cluster `name` of `cpus`, at full speed.
+    #[must_use]
+    pub fn new(name: &str, cpus: Vec<usize>) -> Self {
+        Self { name: name.to_string(), cpus, slowdown_permille: 1000 }
+    }
+}
+
+/// The clusters of a hosted machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// In the order of their [`ClusterId`](crate::topology::ClusterId).
+    pub clusters: Vec<HostCluster>,
+}
+
+impl Machine {
+    /// The CPUs this process may use, a cluster for each kind: by the capacity that Linux
+    /// states on big.LITTLE machines, strongest first, otherwise one cluster.
+    #[must_use]
+    pub fn detect() -> Self {
+        let mut kinds: Vec<(u64, Vec<usize>)> = Vec::new();
+        for cpu in allowed_cpus().into_iter().take(MAX_CORES) {
+            let file = std::format!("/sys/devices/system/cpu/cpu{cpu}/cpu_capacity");
+            let read = fs::read_to_string(file).ok();
+            let capacity = read.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+            match kinds.iter_mut().find(|(kind, _)| *kind == capacity) {
+                Some((_, cpus)) => cpus.push(cpu),
+                None => kinds.push((capacity, std::vec![cpu])),
+            }
+        }
+        kinds.sort_by_key(|&(capacity, _)| core::cmp::Reverse(capacity));
+        let names: &[&str] = match kinds.len() {
+            1 => &["cpu"],
+            2 => &["big", "little"],
+            _ => &["big", "middle", "little", "c3", "c4", "c5", "c6", "c7"],
+        };
+        let named = names.iter().zip(kinds).take(MAX_CLUSTERS);
+        Self { clusters: named.map(|(name, (_, cpus))| HostCluster::new(name, cpus)).collect() }
+    }
+
+    /// The clusters as the runtime sees them.
+    ///
+    /// # Errors
+    ///
+    /// Too many clusters or cores.
+    pub fn topology(&self) -> Result<Topology, TooManyCores> {
+        let cores: Result<Vec<u8>, _> =
+            self.clusters.iter().map(|cluster| u8::try_from(cluster.cpus.len())).collect();
+        Topology::new(&cores.map_err(|_| TooManyCores)?)
+    }
+
+    /// Runs `core` once per core, each on a thread of its own pinned to its CPU, and `body`
+    /// on the calling thread; returns `body`'s result when all have returned.
+    pub fn run<R>(&self, core: impl Fn(CoreId) + Sync, body: impl FnOnce() -> R) -> R {
+        let core = &core;
+        thread::scope(|scope| {
+            let cpus = self.clusters.iter().flat_map(|cluster| {
+                cluster.cpus.iter().map(|&cpu| (cpu, cluster.slowdown_permille))
+            });
+            for (id, (cpu, permille)) in (0u8..).map(CoreId).zip(cpus) {
+                scope.spawn(move || {
+                    pin(cpu);
+                    EXTRA_PERMILLE.set(u64::from(permille.saturating_sub(1000)));
+                    core(id);
+                });
+            }
+            body()
+        })
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn allowed_cpus() -> Vec<usize> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect();
+    if cpus.is_empty() { std::vec![0] } else { cpus }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allowed_cpus() -> Vec<usize> {
+    (0..thread::available_parallelism().map_or(1, core::num::NonZero::get)).collect()
+}
+
+/// Keeps the calling thread on `cpu`; without effect where the system refuses.
+#[cfg(target_os = "linux")]
+fn pin(cpu: usize) {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    if cpu < CpuSet::MAX_CPU {
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        // A container may forbid it; the thread then runs where the system likes.
+        let _ = sched_setaffinity(None, &set);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pin(_cpu: usize) {}

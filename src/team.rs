@@ -1,0 +1,326 @@
+//! The cores of one team on one layer: shares, shared memory, barrier.
+//!
+//! Members run the same steps, each on its own share of the output, with a barrier after
+//! every step. The first member, the *leader*, brings the frame: it shares the frame's slot
+//! with the others before the first step and has it to itself again after the last.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use crate::platform::{Event, Platform, Ticks};
+use crate::queue::CachePadded;
+use crate::tensor::{Hwc, Region, Split};
+
+/// Channels are dealt out in multiples of this, so that two cores never write one cache line
+/// of a wide tensor and packed panels stay whole.
+const CHANNEL_STEP: usize = 16;
+
+/// The part of an `output` that core `member` of `cores` computes: rows, or channels where
+/// that leaves a smaller largest part. Parts are disjoint and cover the output; some may be
+/// empty.
+///
+/// The runtime, the cost model and the simulator all use this function.
+#[must_use]
+pub fn share(output: Hwc, split: Split, member: usize, cores: usize) -> Region {
+    let (h, c) = (output.h as usize, output.c as usize);
+    let cores = cores.max(1);
+    let steps = c.div_ceil(CHANNEL_STEP);
+    // Largest parts, as fractions of the output: rows / h against channels / c.
+    let by_rows = h.div_ceil(cores).saturating_mul(c);
+    let by_channels = steps.div_ceil(cores).saturating_mul(CHANNEL_STEP).min(c).saturating_mul(h);
+    let part = |n: usize| {
+        let at = |i: usize| n.saturating_mul(i).checked_div(cores).unwrap_or(0);
+        at(member.min(cores))..at(member.saturating_add(1).min(cores))
+    };
+    if split == Split::RowsOrChannels && by_channels < by_rows {
+        let steps = part(steps);
+        let end = |step: usize| step.saturating_mul(CHANNEL_STEP).min(c);
+        Region { rows: 0..h, channels: end(steps.start)..end(steps.end) }
+    } else {
+        Region { rows: part(h), channels: 0..c }
+    }
+}
+
+/// Bytes that several cores use, each its own share at a time.
+#[derive(Debug)]
+pub(crate) struct SharedBytes<'a> {
+    start: NonNull<i8>,
+    len: usize,
+    memory: PhantomData<&'a mut [i8]>,
+}
+
+// SAFETY: the bytes are reached through `cells` only, whose contract excludes races.
+unsafe impl Send for SharedBytes<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for SharedBytes<'_> {}
+
+impl<'a> SharedBytes<'a> {
+    /// Shares `bytes` for as long as they are borrowed.
+    pub(crate) fn new(bytes: &'a mut [i8]) -> Self {
+        let len = bytes.len();
+        Self { start: NonNull::from(bytes).cast(), len, memory: PhantomData }
+    }
+
+    /// The `len` bytes from `offset`; none when that is not all inside.
+    ///
+    /// # Safety
+    ///
+    /// While the cells are in use, no other core may write a byte that is accessed through
+    /// them, nor access one that is written through them.
+    unsafe fn cells(&self, offset: usize, len: usize) -> &'a [Cell<i8>] {
+        if offset.checked_add(len).is_none_or(|end| end > self.len) {
+            return &[];
+        }
+        // SAFETY: `offset` is inside the allocation that `new` was given.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: the bytes lie inside that allocation, which is borrowed for `'a`; they are
+        // initialised, and `Cell<i8>` has the layout of `i8`. Cells may alias; that no other
+        // core races is the caller's promise.
+        unsafe { slice::from_raw_parts(start.as_ptr().cast::<Cell<i8>>(), len) }
+    }
+}
+
+/// A member did not arrive in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Absent {
+    /// Which one.
+    pub(crate) member: usize,
+}
+
+/// Where a tensor lies during a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// In the frame's slot, from this byte.
+    Slot(usize),
+    /// In the team's arena, from this byte.
+    Arena(usize),
+}
+
+/// A team at work: its memory, its barrier, and the frame it has.
+pub(crate) struct Team<'a, P: Platform> {
+    arena: SharedBytes<'a>,
+    /// The slot of the current frame, of `slot_len` bytes.
+    slot: CachePadded<AtomicPtr<i8>>,
+    slot_len: usize,
+    /// Frames begun, and the event signalled with each.
+    begun: CachePadded<AtomicU32>,
+    begin: CachePadded<P::Event>,
+    /// Members that have arrived at the current barrier, and the event that ends it.
+    arrived: CachePadded<AtomicU32>,
+    passed: CachePadded<P::Event>,
+    /// Per member, the barrier it arrived at last.
+    arrivals: &'a [CachePadded<AtomicU32>],
+}
+
+impl<'a, P: Platform> Team<'a, P> {
+    /// A team with one member per entry of `arrivals`.
+    pub(crate) fn new(
+        arena: &'a mut [i8],
+        slot_len: usize,
+        arrivals: &'a [CachePadded<AtomicU32>],
+    ) -> Self {
+        Self {
+            arena: SharedBytes::new(arena),
+            slot: CachePadded(AtomicPtr::default()),
+            slot_len,
+            begun: CachePadded(AtomicU32::new(0)),
+            begin: CachePadded(P::Event::new()),
+            arrived: CachePadded(AtomicU32::new(0)),
+            passed: CachePadded(P::Event::new()),
+            arrivals,
+        }
+    }
+
+    /// Number of cores.
+    pub(crate) fn cores(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// Leader: shares `slot` with the team and sets the other members off.
+    pub(crate) fn begin(&self, slot: &mut [i8]) {
+        debug_assert_eq!(slot.len(), self.slot_len, "slots of one pipeline are equally long");
+        self.slot.store(slot.as_mut_ptr(), Ordering::Relaxed);
+        // Release: who sees the new count (in `next`) sees the slot and all that is in it.
+        self.begun.fetch_add(1, Ordering::Release);
+        self.begin.signal();
+    }
+
+    /// Other members: waits for the frame after `done` frames. False when `stopped` says so.
+    pub(crate) fn next(&self, done: u32, stopped: impl Fn() -> bool) -> bool {
+        loop {
+            let seen = self.begin.count();
+            // Acquire: pairs with `begin`.
+            if self.begun.load(Ordering::Acquire) != done {
+                return true;
+            }
+            if stopped() {
+                return false;
+            }
+            self.begin.wait(seen, Ticks::NEVER);
+        }
+    }
+
+    /// Wakes the members that wait in [`next`](Self::next), to find that they are stopped.
+    pub(crate) fn wake(&self) {
+        self.begin.signal();
+    }
+
+    /// The `len` bytes at `place`; none when they are not all inside.
+    ///
+    /// # Safety
+    ///
+    /// The caller is a member between [`begin`](Self::begin) or [`next`](Self::next) and the
+    /// frame's last [`barrier`](Self::barrier), and until the next barrier no other member
+    /// writes a byte that is accessed through the cells, or accesses one written through them.
+    pub(crate) unsafe fn cells(&self, place: Place, len: usize) -> &[Cell<i8>] {
+        match place {
+            // SAFETY: the caller's promise; only this team uses its arena.
+            Place::Arena(offset) => unsafe { self.arena.cells(offset, len) },
+            Place::Slot(offset) => {
+                let Some(start) = NonNull::new(self.slot.load(Ordering::Relaxed)) else {
+                    return &[];
+                };
+                let slot = SharedBytes { start, len: self.slot_len, memory: PhantomData };
+                // SAFETY: the caller's promise. The leader holds the slot exclusively for the
+                // whole frame, so that nobody outside the team reaches it.
+                unsafe { slot.cells(offset, len) }
+            }
+        }
+    }
+
+    /// Waits until all members have arrived; what they wrote before is then visible to all.
+    ///
+    /// # Errors
+    ///
+    /// The first member that has not arrived at `deadline`.
+    pub(crate) fn barrier(&self, member: usize, timeout: Ticks) -> Result<(), Absent> {
+        let cores = self.cores();
+        if cores <= 1 {
+            return Ok(());
+        }
+        let seen = self.passed.count();
+        let round = seen.wrapping_add(1);
+        if let Some(arrival) = self.arrivals.get(member) {
+            arrival.store(round, Ordering::Relaxed);
+        }
+        // AcqRel: the last to arrive sees what all wrote, and its signal (Release) hands it on
+        // to those whose `count` (Acquire) sees it.
+        if self.arrived.fetch_add(1, Ordering::AcqRel).wrapping_add(1) as usize == cores {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.passed.signal();
+            return Ok(());
+        }
+        let deadline = P::now().after(timeout);
+        while self.passed.count() == seen {
+            if P::now() >= deadline {
+                let late = |a: &CachePadded<AtomicU32>| a.load(Ordering::Relaxed) != round;
+                return Err(Absent { member: self.arrivals.iter().position(late).unwrap_or(0) });
+            }
+            self.passed.wait(seen, deadline);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    proptest! {
+        #[test]
+        fn shares_are_disjoint_and_cover(
+            h in 1u32..40, c in 1u32..200, cores in 1usize..9, rows_only: bool,
+        ) {
+            let split = if rows_only { Split::Rows } else { Split::RowsOrChannels };
+            let mut times = vec![0u8; (h * c) as usize];
+            for member in 0..cores {
+                let region = share(Hwc { h, w: 3, c }, split, member, cores);
+                for row in region.rows {
+                    for channel in region.channels.clone() {
+                        times[row * c as usize + channel] += 1;
+                    }
+                }
+            }
+            prop_assert!(times.iter().all(|&n| n == 1));
+        }
+    }
+
+    #[test]
+    fn few_rows_are_divided_by_channels() {
+        let region = share(Hwc { h: 1, w: 1, c: 100 }, Split::RowsOrChannels, 1, 2);
+        assert_eq!(region, Region { rows: 0..1, channels: 48..100 });
+        let region = share(Hwc { h: 7, w: 7, c: 512 }, Split::RowsOrChannels, 0, 4);
+        assert_eq!(region, Region { rows: 0..7, channels: 0..128 });
+        let region = share(Hwc { h: 1, w: 1, c: 100 }, Split::Rows, 0, 2);
+        assert_eq!(region, Region { rows: 0..0, channels: 0..100 });
+    }
+
+    #[cfg(feature = "std")]
+    mod hosted {
+        use super::*;
+        use crate::platform::hosted::Hosted;
+        use std::thread;
+
+        const ROUNDS: u32 = if cfg!(miri) { 20 } else { 2000 };
+
+        #[test]
+        fn members_see_what_the_others_wrote() {
+            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 3];
+            let mut arena = [0i8; 3];
+            let mut slot = [0i8; 64];
+            let team = Team::<Hosted>::new(&mut arena, 64, &arrivals);
+            let minute = Ticks(60 * Hosted::tick_hz());
+            let team = &team;
+            // Each member counts up its byte, then looks at those of the others.
+            let work = |member: usize| {
+                for round in 1..=ROUNDS {
+                    // SAFETY: each member writes its own byte and reads none before the barrier.
+                    let own = unsafe { team.cells(Place::Arena(member), 1) };
+                    own[0].set(round as i8);
+                    team.barrier(member, minute).unwrap();
+                    // SAFETY: nobody writes between the two barriers.
+                    let all = unsafe { team.cells(Place::Arena(0), 3) };
+                    assert!(all.iter().all(|cell| cell.get() == round as i8));
+                    team.barrier(member, minute).unwrap();
+                }
+            };
+            thread::scope(|scope| {
+                for member in 1..3 {
+                    scope.spawn(move || {
+                        assert!(team.next(0, || false));
+                        work(member);
+                        assert!(!team.next(1, || true));
+                    });
+                }
+                team.begin(&mut slot);
+                work(0);
+            });
+        }
+
+        #[test]
+        fn an_absent_member_is_named() {
+            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 2];
+            let mut arena = [0i8; 0];
+            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
+            assert_eq!(team.barrier(0, Ticks(1_000_000)), Err(Absent { member: 1 }));
+        }
+
+        #[test]
+        fn cells_outside_are_none() {
+            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 1];
+            let mut arena = [0i8; 8];
+            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
+            for (offset, len) in [(0, 9), (8, 1), (usize::MAX, 2)] {
+                // SAFETY: there is one thread.
+                assert!(unsafe { team.cells(Place::Arena(offset), len) }.is_empty());
+            }
+            // SAFETY: there is one thread.
+            assert!(unsafe { team.cells(Place::Slot(0), 1) }.is_empty());
+        }
+    }
+}
