@@ -1,0 +1,74 @@
+//! Sets the project up and runs its whole test suite: `cargo xtask --help`.
+//!
+//! ```text
+//! main -> steps -> skips, summary                  runs the suite, reports all failures
+//!           |
+//!           v
+//! main -> setup -> apt, build_std -> rust_src      installs what is missing
+//!           |
+//!           v
+//!         toolchain -> workspace, command          used by all of the above
+//! ```
+#![forbid(unsafe_code)]
+
+mod apt;
+mod build_std;
+mod command;
+mod rust_src;
+mod setup;
+mod skips;
+mod steps;
+mod summary;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::setup::{Item, Setup};
+use crate::steps::Step;
+use crate::workspace::Workspace;
+
+/// Sets the project up and runs its whole test suite.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what the test suite needs and is missing.
+    ///
+    /// One line per item tells whether it was present or how it was installed. Rust targets come
+    /// from rustup; where it does not answer, their libraries are built once from Debian's
+    /// `rust-src` of the same version. Packages come from apt, which needs root: without it, the
+    /// commands to run are listed instead. Fails if anything is still missing at the end.
+    Setup,
+    /// Runs the whole test suite, as continuous integration does.
+    ///
+    /// Sets up what the steps need, runs every step even if an earlier one failed, and lists all
+    /// results and all skipped tests at the end. A step whose needs cannot be met has failed.
+    Test {
+        /// Runs only this step; may be given several times.
+        #[arg(long, value_name = "NAME")]
+        only: Vec<Step>,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let workspace = Workspace::from_env()?;
+    let good = match cli.task {
+        Task::Setup => Setup::new(&workspace)?.run(Item::ALL).is_complete(),
+        Task::Test { only } => {
+            let wanted = |step: &Step| only.is_empty() || only.contains(step);
+            let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
+            steps::run_all(&workspace, &steps)?.is_success()
+        }
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
