@@ -29,8 +29,8 @@ use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use serde::Deserialize;
 
 use crate::kernels::{Op, Path};
-use crate::model::{Layer, Model, ModelError, Port, Tensor};
-use crate::plan::{Lifetime, Needs, Placement, Plan, PlanError, Stage, Team};
+use crate::model::{Layer, Model, ModelError, ModelTables, Port, Tensor};
+use crate::plan::{Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
 use crate::region::{OutOfMemory, Region};
 use crate::topology::Topology;
 use crate::weights::{ALIGNMENT, MAX_SECTIONS, Weights};
@@ -321,6 +321,8 @@ impl Header {
             of::<Op>((c.layers as usize).saturating_mul(c.paths as usize)),
             of::<Port>(c.inputs as usize),
             of::<Port>(c.outputs as usize),
+            of::<Model<'_>>(1),
+            of::<PlanTables<'_>>(plans),
             of::<Plan<'_>>(plans),
             of::<Stage>(c.stages as usize),
             of::<Team>(c.teams as usize),
@@ -343,7 +345,7 @@ impl Header {
 #[derive(Clone, Debug)]
 pub struct Artefact<'a> {
     /// The network.
-    pub model: Model<'a>,
+    pub model: &'a Model<'a>,
     /// Its plans, best first.
     pub plans: &'a [Plan<'a>],
     /// Inputs with their expected outputs.
@@ -473,21 +475,23 @@ impl<'a> Artefact<'a> {
         }
         let sections = Sections::find(bytes, &header)?;
         let counts = header.counts;
-        let model = Self::decode_model(sections.model, sections.weights, counts, region)?;
+        let tables = Self::decode_model(sections.model, sections.weights, counts, region)?;
         let storages = usize::from(counts.storages);
-        let written = region.slice(storages, |_| Ok::<_, ArtefactError>(false))?;
-        model.check(written).map_err(ArtefactError::Model)?;
+        let written = region.slice(storages, |_| Ok::<_, OutOfMemory>(false))?;
+        let model = Model::new(tables, written).map_err(ArtefactError::Model)?;
+        let model = region.place(model)?;
 
-        let plans = Self::decode_plans(sections.plans, counts, region)?;
-        let lifetimes = region.slice(storages, |_| Ok::<_, ArtefactError>(Lifetime::NEVER))?;
-        let order = region.slice(storages, |_| Ok::<_, ArtefactError>(0u16))?;
-        Lifetime::of(&model, lifetimes);
+        let lifetimes = region.slice(storages, |_| Ok::<_, OutOfMemory>(Lifetime::NEVER))?;
+        let order = region.slice(storages, |_| Ok::<_, OutOfMemory>(0u16))?;
+        let tables = Self::decode_plans(sections.plans, counts, region)?;
         let mut arena_bytes = 0;
-        for (i, plan) in (0u16..).zip(plans) {
-            plan.check(&model, lifetimes, order)
-                .map_err(|error| ArtefactError::Plan { plan: i, error })?;
+        let plans = region.slice(tables.len(), |i| {
+            let tables = tables.get(i).ok_or(ArtefactError::Table { name: "plans" })?.clone();
+            let plan = Plan::new(model, tables, lifetimes, order)
+                .map_err(|error| ArtefactError::Plan { plan: i as u16, error })?;
             arena_bytes = arena_bytes.max(plan.arena_bytes());
-        }
+            Ok::<_, ArtefactError>(plan)
+        })?;
         if arena_bytes != header.arena_bytes as usize {
             return Err(ArtefactError::Table { name: "arena bytes" });
         }
@@ -515,10 +519,10 @@ impl<'a> Artefact<'a> {
         weights: Weights<'a>,
         counts: Counts,
         region: &mut Region<'a>,
-    ) -> Result<Model<'a>, ArtefactError> {
+    ) -> Result<ModelTables<'a>, ArtefactError> {
         let ops = usize::from(counts.layers).saturating_mul(counts.paths.into());
         let bytes = &mut bytes;
-        let model = Model {
+        let tables = ModelTables {
             storages: table(region, bytes, counts.storages.into(), "storages")?,
             tensors: table(region, bytes, counts.tensors.into(), "tensors")?,
             layers: table(region, bytes, counts.layers.into(), "layers")?,
@@ -528,18 +532,18 @@ impl<'a> Artefact<'a> {
             outputs: table(region, bytes, counts.outputs.into(), "outputs")?,
             weights,
         };
-        if bytes.is_empty() { Ok(model) } else { Err(ArtefactError::Table { name: "model" }) }
+        if bytes.is_empty() { Ok(tables) } else { Err(ArtefactError::Table { name: "model" }) }
     }
 
     fn decode_plans(
         mut bytes: &'a [u8],
         counts: Counts,
         region: &mut Region<'a>,
-    ) -> Result<&'a [Plan<'a>], ArtefactError> {
+    ) -> Result<&'a [PlanTables<'a>], ArtefactError> {
         let bytes = &mut bytes;
         let (mut stages, mut teams) = (counts.stages, counts.teams);
         // The tables of a plan follow it, so a place for all plans is set aside first.
-        let empty = || Plan {
+        let empty = || PlanTables {
             needs: Needs { paths: heapless::Vec::new(), slots: 0, slot_bytes: 0 },
             stages: &[],
             teams: &[],

@@ -28,6 +28,7 @@
 //! | `std` (default) | `platform::hosted`: threads as cores |
 //! | `log`, `defmt` | messages |
 #![no_std]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 
 #[cfg(any(test, feature = "std"))]
 extern crate std;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
+use core::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +77,9 @@ pub struct Port {
 /// Most inputs and most outputs of a network.
 pub const MAX_PORTS: usize = 16;
 
-/// A network ready to run, its tables in memory of the caller's, its weights in the artefact.
+/// The tables of a network, yet unchecked.
 #[derive(Clone, Debug)]
-pub struct Model<'a> {
+pub struct ModelTables<'a> {
     /// Bytes of each storage, indexed by [`StorageId`].
     pub storages: &'a [u32],
     /// Indexed by [`TensorId`].
@@ -95,6 +96,20 @@ pub struct Model<'a> {
     pub outputs: &'a [Port],
     /// What the spans in `ops` point to.
     pub weights: Weights<'a>,
+}
+
+/// A network ready to run: tables that have passed every check.
+#[derive(Clone, Debug)]
+pub struct Model<'a> {
+    tables: ModelTables<'a>,
+}
+
+impl<'a> Deref for Model<'a> {
+    type Target = ModelTables<'a>;
+
+    fn deref(&self) -> &ModelTables<'a> {
+        &self.tables
+    }
 }
 
 /// Why a network was refused.
@@ -178,12 +193,19 @@ impl core::error::Error for ModelError {}
 impl<'a> Model<'a> {
     /// Checks everything the runtime relies on; the tables may come from untrusted bytes.
     ///
-    /// `written` is scratch, one entry per storage.
+    /// `written` is scratch, one entry per storage, all false.
     ///
     /// # Errors
     ///
     /// The first thing that does not fit.
-    pub(crate) fn check(&self, written: &mut [bool]) -> Result<(), ModelError> {
+    pub fn new(tables: ModelTables<'a>, written: &mut [bool]) -> Result<Self, ModelError> {
+        tables.check(written)?;
+        Ok(Self { tables })
+    }
+}
+
+impl<'a> ModelTables<'a> {
+    fn check(&self, written: &mut [bool]) -> Result<(), ModelError> {
         let ports = 1..=MAX_PORTS;
         if self.layers.is_empty()
             || self.paths.is_empty()

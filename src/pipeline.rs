@@ -137,7 +137,7 @@ impl core::error::Error for RunError {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// The plan does not fit the machine, or is not one of the artefact's.
+    /// The plan does not fit the machine.
     Plan(PlanError),
     /// The program has no kernels for a path the plan names.
     PathNotLinked {
@@ -248,7 +248,7 @@ impl<P: Platform> fmt::Debug for Pipeline<'_, P> {
 const STALL_SECONDS: u64 = 60;
 
 impl<'a, P: Platform> Pipeline<'a, P> {
-    /// Binds `plan`, one of the plans of the artefact `model` came from, to a machine.
+    /// Binds `plan` to a machine.
     ///
     /// `kernels` are the tables this program has, one per path. Slots, arenas and the
     /// pipeline's own state are dealt out of `region`, which must have
@@ -259,12 +259,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// A plan that asks for more than the machine has, a kernel this program lacks, too little
     /// memory.
     pub fn new(
-        model: &'a Model<'a>,
         plan: &'a Plan<'a>,
         topology: &Topology,
         kernels: &[&'a KernelTable],
         region: &mut Region<'a>,
     ) -> Result<Self, PipelineError> {
+        let model = plan.model();
         plan.fits(topology).map_err(PipelineError::Plan)?;
         let slot_bytes = (plan.needs.slot_bytes as usize).next_multiple_of(ALIGNMENT);
         let mut free = Vec::new();

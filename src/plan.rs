@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +71,9 @@ pub struct Needs {
     pub slot_bytes: u32,
 }
 
-/// A partition of a network over a machine.
+/// The tables of a plan, yet unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<'a> {
+pub struct PlanTables<'a> {
     /// What it asks of the machine.
     pub needs: Needs,
     /// Stages in the order of their layers.
@@ -82,6 +82,22 @@ pub struct Plan<'a> {
     pub teams: &'a [Team],
     /// Where each storage lies, indexed by [`StorageId`].
     pub placements: &'a [Placement],
+}
+
+/// A partition of a network over a machine: tables that have passed every check against
+/// that network.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    model: &'a Model<'a>,
+    tables: PlanTables<'a>,
+}
+
+impl<'a> Deref for Plan<'a> {
+    type Target = PlanTables<'a>;
+
+    fn deref(&self) -> &PlanTables<'a> {
+        &self.tables
+    }
 }
 
 /// Why a plan was refused.
@@ -207,12 +223,31 @@ impl Lifetime {
 impl<'a> Plan<'a> {
     /// Checks everything the runtime relies on; the tables may come from untrusted bytes.
     ///
-    /// `lifetimes` are those of `model`; `order` is scratch, one entry per storage.
+    /// `lifetimes` and `order` are scratch, one entry per storage of `model` each.
     ///
     /// # Errors
     ///
     /// The first thing that does not fit.
-    pub(crate) fn check(
+    pub fn new(
+        model: &'a Model<'a>,
+        tables: PlanTables<'a>,
+        lifetimes: &mut [Lifetime],
+        order: &mut [u16],
+    ) -> Result<Self, PlanError> {
+        Lifetime::of(model, lifetimes);
+        tables.check(model, lifetimes, order)?;
+        Ok(Self { model, tables })
+    }
+
+    /// The network it is a plan for.
+    #[must_use]
+    pub const fn model(&self) -> &'a Model<'a> {
+        self.model
+    }
+}
+
+impl<'a> PlanTables<'a> {
+    fn check(
         &self,
         model: &Model<'_>,
         lifetimes: &[Lifetime],

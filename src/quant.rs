@@ -106,10 +106,10 @@ mod tests {
 
         #[test]
         fn single_rounding_is_half_away_from_zero(acc: i32, m in multiplier()) {
+            let m = Multiplier { shift: m.shift.min(0), ..m };
             let exact = i128::from(acc) * i128::from(m.mantissa);
             let divisor = 1i128 << (31 - m.shift);
             let rounded = (exact.abs() + divisor / 2) / divisor * exact.signum();
-            prop_assume!(i32::try_from(rounded).is_ok());
             prop_assert_eq!(i128::from(requantize_once(acc, m)), rounded);
         }
     }

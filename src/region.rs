@@ -74,6 +74,17 @@ impl<'a> Region<'a> {
         Ok(unsafe { elements.assume_init_mut() })
     }
 
+    /// `value`, placed.
+    ///
+    /// # Errors
+    ///
+    /// Too little memory is left.
+    pub fn place<T>(&mut self, value: T) -> Result<&'a T, OutOfMemory> {
+        let mut value = Some(value);
+        let missing = OutOfMemory { needed: size_of::<T>(), left: self.left() };
+        self.slice(1, |_| value.take().ok_or(missing))?.first().ok_or(missing)
+    }
+
     fn take(&mut self, len: usize, align: usize) -> Result<&'a mut [MaybeUninit<u8>], OutOfMemory> {
         let padding = self.rest.as_ptr().align_offset(align);
         let needed = len.saturating_add(padding);

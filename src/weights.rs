@@ -88,10 +88,10 @@ impl<'a> Weights<'a> {
         self.sections.push(section).ok()
     }
 
-    /// Bytes of all sections.
+    /// The sections, in the order of their numbers in spans.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.sections.iter().map(|section| section.len()).sum()
+    pub fn sections(&self) -> &[&'a [u8]] {
+        &self.sections
     }
 
     /// True when `span` is aligned and lies inside its section.

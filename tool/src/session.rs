@@ -1,0 +1,95 @@
+//! A pipeline on the threads of this machine, for as long as a closure runs.
+
+use std::mem::MaybeUninit;
+
+use pipeit_rt::kernels::{KernelTable, REFERENCE};
+use pipeit_rt::pipeline::{CallError, Pipeline, PipelineError};
+use pipeit_rt::plan::Plan;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::region::Region;
+use pipeit_rt::topology::TooManyCores;
+use pipeit_rt::{Admission, Wait};
+
+/// The kernel tables of this program.
+pub const KERNELS: &[&KernelTable] = &[&REFERENCE];
+
+/// Why a session could not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// The machine is larger than the runtime allows for.
+    #[error(transparent)]
+    Machine(#[from] TooManyCores),
+    /// The pipeline could not be made.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+}
+
+/// Stops the pipeline however the closure is left; its cores would wait for ever otherwise.
+struct StopOnDrop<'p, 'a>(&'p Pipeline<'a, Hosted>);
+
+impl Drop for StopOnDrop<'_, '_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Sets up `plan` on `machine` and runs `body` beside its cores.
+///
+/// # Errors
+///
+/// [`SessionError`].
+pub fn with_pipeline<R>(
+    plan: &Plan<'_>,
+    machine: &Machine,
+    body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
+) -> Result<R, SessionError> {
+    let mut memory = vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan)];
+    let mut region = Region::new(&mut memory);
+    let pipeline =
+        Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
+    let core = |core| {
+        // Whatever ends a core early is reported to `body` by its next call, too.
+        let _ = pipeline.run_core(core);
+    };
+    Ok(machine.run(core, || {
+        let _stop = StopOnDrop(&pipeline);
+        body(&pipeline)
+    }))
+}
+
+/// Sends frames through a pipeline and hands the results back in order, on one thread.
+///
+/// `fill` writes the inputs of the next frame and says false when there are no more; `take`
+/// receives each result.
+///
+/// # Errors
+///
+/// What made the pipeline fail.
+pub fn stream<'a>(
+    pipeline: &Pipeline<'a, Hosted>,
+    mut fill: impl FnMut(&mut pipeit_rt::pipeline::InputFrame<'_, 'a, Hosted>) -> bool,
+    mut take: impl FnMut(&pipeit_rt::pipeline::OutputFrame<'_, 'a, Hosted>),
+) -> Result<(), CallError> {
+    let mut under_way = 0usize;
+    let mut more = true;
+    while more || under_way > 0 {
+        while more {
+            match pipeline.acquire(Admission::Block(Wait::Never)) {
+                Ok(mut frame) => {
+                    more = fill(&mut frame);
+                    if more {
+                        frame.submit()?;
+                        under_way += 1;
+                    }
+                }
+                Err(CallError::TimedOut) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if under_way > 0 {
+            take(&pipeline.poll(Wait::Forever)?);
+            under_way -= 1;
+        }
+    }
+    Ok(())
+}
