@@ -552,11 +552,11 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let deadline = wait.deadline();
         loop {
             let seen = event.count();
-            if let Some(found) = attempt()? {
-                return Ok(found);
-            }
             if let Some(error) = *self.failure.lock() {
                 return Err(CallError::Failed(error));
+            }
+            if let Some(found) = attempt()? {
+                return Ok(found);
             }
             if self.is_stopped() {
                 return Err(CallError::Stopped);

@@ -1,0 +1,268 @@
+//! Frames through pipelines on threads: none lost, repeated, reordered or altered.
+#![cfg(feature = "std")]
+
+mod common;
+
+use common::{CODES, Chain, OwnedPlan, is_slow, machine, memory};
+use pipeit_rt::kernels::{KernelTable, Path, REFERENCE};
+use pipeit_rt::pipeline::{CallError, FrameId, Pipeline, PipelineError, RunError};
+use pipeit_rt::plan::PlanError;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::platform::{Platform, Ticks};
+use pipeit_rt::topology::CoreId;
+use pipeit_rt::{Admission, Region, Wait};
+
+/// What a frame holds at the source.
+fn codes(frame: u32) -> [i8; CODES] {
+    std::array::from_fn(|i| frame.wrapping_mul(2_654_435_761).rotate_left(i as u32 * 4) as i8)
+}
+
+/// Runs `body` beside the cores of a pipeline and stops it afterwards.
+fn run<R>(
+    layers: u16,
+    plan: &OwnedPlan,
+    machine: &Machine,
+    body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
+) -> R {
+    let chain = Chain::new(layers);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine.topology().unwrap();
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    machine.run(
+        |core| {
+            let _ = pipeline.run_core(core);
+        },
+        || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&pipeline)));
+            pipeline.stop();
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        },
+    )
+}
+
+fn submit(pipeline: &Pipeline<'_, Hosted>, admission: Admission, number: u32) -> FrameId {
+    let mut frame = pipeline.acquire(admission).unwrap();
+    frame.input(0).unwrap().copy_from_slice(&codes(number));
+    frame.submit().unwrap()
+}
+
+/// Streams `frames` frames through a chain of `layers` layers and checks every one.
+fn stream(layers: u16, slots: u8, stages: &[(u16, &[u8])], frames: u32) {
+    let cores = stages.iter().flat_map(|(_, teams)| *teams).map(|&n| usize::from(n)).sum();
+    let plan = OwnedPlan::new(slots, stages);
+    run(layers, &plan, &machine(cores), |pipeline| {
+        let (mut sent, mut seen) = (0, 0);
+        while seen < frames {
+            while sent < frames {
+                match pipeline.acquire(Admission::Block(Wait::Never)) {
+                    Ok(mut frame) => {
+                        frame.input(0).unwrap().copy_from_slice(&codes(sent));
+                        assert_eq!(frame.submit(), Ok(FrameId(sent)));
+                        sent += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error, CallError::TimedOut);
+                        break;
+                    }
+                }
+            }
+            let output = pipeline.poll(Wait::Forever).unwrap();
+            assert_eq!(output.id(), FrameId(seen));
+            let expected = codes(seen).map(|code| code.wrapping_add(layers as i8));
+            assert_eq!(output.output(0).unwrap(), expected, "frame {seen}");
+            output.release();
+            seen += 1;
+        }
+        for stage in 0..stages.len() {
+            let stats = pipeline.stats(stage).unwrap();
+            assert!(stats.frames >= u64::from(frames) - 1, "stage {stage}: {stats:?}");
+        }
+        assert_eq!(pipeline.stats(stages.len()), None);
+        assert_eq!(pipeline.dropped(), 0);
+    });
+}
+
+#[test]
+fn a_million_frames_through_three_stages() {
+    let frames = if cfg!(miri) {
+        100
+    } else if is_slow() {
+        20_000
+    } else {
+        1_000_000
+    };
+    stream(3, 16, &[(1, &[1]), (1, &[1]), (1, &[1])], frames);
+}
+
+#[test]
+fn replicated_stages_keep_the_order() {
+    let frames = if cfg!(miri) {
+        50
+    } else if is_slow() {
+        2_000
+    } else {
+        20_000
+    };
+    stream(4, 7, &[(4, &[1, 1])], frames);
+    stream(4, 9, &[(1, &[1, 1]), (2, &[1]), (1, &[1, 1, 1])], frames);
+}
+
+#[test]
+fn teams_share_their_layers() {
+    let frames = if cfg!(miri) {
+        20
+    } else if is_slow() {
+        500
+    } else {
+        5_000
+    };
+    stream(5, 3, &[(5, &[2])], frames);
+    stream(5, 4, &[(2, &[3]), (3, &[2])], frames / 4);
+    stream(5, 6, &[(2, &[1]), (3, &[2, 1])], frames / 4);
+}
+
+#[test]
+fn one_slot_is_enough() {
+    let frames = if is_slow() { 50 } else { 1_000 };
+    stream(3, 1, &[(1, &[1]), (2, &[1])], frames);
+}
+
+#[test]
+fn admission_refuses_blocks_or_drops() {
+    let plan = OwnedPlan::new(2, &[(2, &[1])]);
+    let chain = Chain::new(2);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let machine = machine(1);
+    let topology = machine.topology().unwrap();
+    // Nobody runs the core yet, so that frames stay where they are.
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    let never = Admission::Block(Wait::Never);
+    let drop_oldest = Admission::DropOldest(Wait::Never);
+    assert_eq!(pipeline.poll(Wait::Never).unwrap_err(), CallError::TimedOut);
+    assert_eq!(submit(&pipeline, never, 0), FrameId(0));
+    assert_eq!(submit(&pipeline, drop_oldest, 1), FrameId(1));
+    assert_eq!(pipeline.acquire(never).unwrap_err(), CallError::TimedOut);
+    let soon = Wait::Until(Hosted::now().after(Ticks(1_000_000)));
+    assert_eq!(pipeline.acquire(Admission::Block(soon)).unwrap_err(), CallError::TimedOut);
+    assert_eq!(submit(&pipeline, drop_oldest, 2), FrameId(2));
+    assert_eq!(submit(&pipeline, drop_oldest, 3), FrameId(3));
+    assert_eq!(pipeline.dropped(), 2);
+    // An unused slot goes back.
+    drop(pipeline.acquire(drop_oldest).unwrap());
+    assert_eq!(pipeline.dropped(), 3);
+    drop(pipeline.acquire(never).unwrap());
+
+    machine.run(
+        |core| pipeline.run_core(core).unwrap(),
+        || {
+            let output = pipeline.poll(Wait::Forever).unwrap();
+            assert_eq!(output.id(), FrameId(3));
+            assert_eq!(output.output(0).unwrap(), codes(3).map(|code| code.wrapping_add(2)));
+            pipeline.stop();
+        },
+    );
+}
+
+#[test]
+fn drained_frames_can_still_be_polled() {
+    run(3, &OwnedPlan::new(4, &[(1, &[1]), (2, &[1])]), &machine(2), |pipeline| {
+        for number in 0..4 {
+            submit(pipeline, Admission::Block(Wait::Forever), number);
+        }
+        pipeline.drain(Wait::Forever).unwrap();
+        let blocked = pipeline.acquire(Admission::Block(Wait::Forever));
+        assert_eq!(blocked.unwrap_err(), CallError::Stopped);
+        for number in 0..4 {
+            assert_eq!(pipeline.poll(Wait::Never).unwrap().id(), FrameId(number));
+        }
+        assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Stopped);
+    });
+}
+
+#[test]
+fn a_stopped_pipeline_wakes_those_who_wait() {
+    run(1, &OwnedPlan::new(1, &[(1, &[1])]), &machine(1), |pipeline| {
+        std::thread::scope(|scope| {
+            let poll = scope.spawn(|| pipeline.poll(Wait::Forever).map(|frame| frame.id()));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            pipeline.stop();
+            assert_eq!(poll.join().unwrap(), Err(CallError::Stopped));
+        });
+    });
+}
+
+#[test]
+fn a_core_that_never_comes_is_named() {
+    let plan = OwnedPlan::new(2, &[(2, &[2])]);
+    let chain = Chain::new(2);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let machine = machine(2);
+    let topology = machine.topology().unwrap();
+    let mut pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    pipeline.set_stall_timeout(Ticks(Hosted::tick_hz() / 20));
+    let stalled = RunError::Stalled { core: CoreId(1), layer: 0 };
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| pipeline.run_core(CoreId(0)));
+        submit(&pipeline, Admission::Block(Wait::Forever), 0);
+        assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(stalled));
+        assert_eq!(leader.join().unwrap(), Err(stalled));
+    });
+    assert_eq!(pipeline.run_core(CoreId(9)), Err(RunError::NoCore { core: CoreId(9) }));
+}
+
+#[test]
+fn what_the_machine_or_program_lacks_is_named() {
+    let chain = Chain::new(2);
+    let model = chain.model();
+    let plan = OwnedPlan::new(1, &[(2, &[2])]);
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let all = memory.len();
+    let mut make = |cores, kernels: &[&'static KernelTable], bytes| {
+        let topology = machine(cores).topology().unwrap();
+        let mut region = Region::new(&mut memory[..bytes]);
+        Pipeline::<Hosted>::new(&plan, &topology, kernels, &mut region).map(|_| ()).unwrap_err()
+    };
+    let error = make(1, &[&REFERENCE], 0);
+    let cluster = pipeit_rt::topology::ClusterId(0);
+    let lacking = PlanError::TooManyCores { cluster, asked: 2, present: 1 };
+    assert_eq!(error, PipelineError::Plan(lacking));
+    assert_eq!(make(2, &[], all), PipelineError::PathNotLinked { path: Path::Reference });
+    static NOTHING: KernelTable = KernelTable::empty(Path::Reference, || true);
+    let lacking = PipelineError::NoKernel { path: Path::Reference, layer: 0 };
+    assert_eq!(make(2, &[&NOTHING], all), lacking);
+    assert!(matches!(make(2, &[&REFERENCE], 64), PipelineError::Memory(_)));
+}
+
+#[test]
+fn a_core_without_the_path_is_named() {
+    static UNSUPPORTED: KernelTable =
+        KernelTable { lookup: REFERENCE_LOOKUP, ..KernelTable::empty(Path::Reference, || false) };
+    const REFERENCE_LOOKUP: Option<
+        pipeit_rt::kernels::Kernel<pipeit_rt::kernels::reference::Lookup>,
+    > = Some(pipeit_rt::kernels::reference::lookup);
+    let chain = Chain::new(1);
+    let model = chain.model();
+    let plan = OwnedPlan::new(1, &[(1, &[1])]);
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine(1).topology().unwrap();
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&UNSUPPORTED], &mut Region::new(&mut memory))
+            .unwrap();
+    let lacking = RunError::PathNotSupported { core: CoreId(0), path: Path::Reference };
+    assert_eq!(pipeline.run_core(CoreId(0)), Err(lacking));
+    assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(lacking));
+}
