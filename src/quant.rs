@@ -97,7 +97,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(50_000))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 20 } else { 50_000 }))]
 
         #[test]
         fn double_rounding_is_gemmlowps(acc: i32, m in multiplier()) {

@@ -232,6 +232,7 @@ mod tests {
     use std::vec;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 5 } else { 2_000 }))]
         #[test]
         fn shares_are_disjoint_and_cover(
             h in 1u32..40, c in 1u32..200, cores in 1usize..9, rows_only: bool,
