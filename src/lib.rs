@@ -1,8 +1,8 @@
 //! Runtime for int8 CNN inference pipelined over unequal cores.
 //!
 //! It carries out a plan that a host tool has made; it never makes one up. No standard
-//! library, no heap, integers only on the frame path (but for SOFTMAX, whose reference is
-//! floating point), and the same bytes as TFLite's reference kernels for every plan.
+//! library, no heap, integers only on the frame path, and the same bytes as TFLite's
+//! reference kernels for every plan.
 //!
 //! ```text
 //!  artefact ──▶ model + plans ──▶ pipeline ◀── every core: run_core

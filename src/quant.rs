@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Multiplier {
-    /// Q0.31 mantissa in `[2^30, 2^31)`, or 0.
+    /// Q0.31 mantissa: in `[2^30, 2^31)` when normalised, but MEAN divides it further.
     pub mantissa: i32,
     /// Left shift when positive, rounding right shift when negative, -31 to 30 bits.
     pub shift: i32,
@@ -20,7 +20,7 @@ impl Multiplier {
     /// Checks the ranges stated at the fields.
     #[must_use]
     pub const fn is_valid(self) -> bool {
-        (self.mantissa == 0 || self.mantissa >= 1 << 30) && self.shift >= -31 && self.shift <= 30
+        self.mantissa >= 0 && self.shift >= -31 && self.shift <= 30
     }
 }
 
@@ -32,11 +32,37 @@ impl Multiplier {
 pub const fn requantize(acc: i32, m: Multiplier) -> i32 {
     let left = if m.shift > 0 { m.shift as u32 } else { 0 };
     let right = if m.shift < 0 { m.shift.unsigned_abs() } else { 0 };
-    let product = (acc.wrapping_shl(left) as i64).wrapping_mul(m.mantissa as i64);
-    let high = (product.wrapping_add(1 << 30) >> 31) as i32;
-    let mask = 1i64.wrapping_shl(right).wrapping_sub(1) as i32;
-    let threshold = (mask >> 1).wrapping_add((high < 0) as i32);
-    high.wrapping_shr(right).wrapping_add(((high & mask) > threshold) as i32)
+    shift_right_rounded(multiply_high_doubled(acc.wrapping_shl(left), m.mantissa), right)
+}
+
+/// The product of two Q0.31 numbers, rounded half up; -1 times -1 saturates.
+#[must_use]
+pub const fn multiply_high_doubled(a: i32, b: i32) -> i32 {
+    if a == i32::MIN && b == i32::MIN {
+        return i32::MAX;
+    }
+    ((a as i64).wrapping_mul(b as i64).wrapping_add(1 << 30) >> 31) as i32
+}
+
+/// `value / 2^bits` rounded half away from zero, for up to 31 bits.
+#[must_use]
+pub const fn shift_right_rounded(value: i32, bits: u32) -> i32 {
+    let mask = 1i64.wrapping_shl(bits).wrapping_sub(1) as i32;
+    let threshold = (mask >> 1).wrapping_add((value < 0) as i32);
+    value.wrapping_shr(bits).wrapping_add(((value & mask) > threshold) as i32)
+}
+
+/// `value * 2^bits`, saturating, for up to 31 bits.
+#[must_use]
+pub const fn shift_left_saturated(value: i32, bits: u32) -> i32 {
+    let shifted = (value as i64).wrapping_shl(bits);
+    if shifted > i32::MAX as i64 {
+        i32::MAX
+    } else if shifted < i32::MIN as i64 {
+        i32::MIN
+    } else {
+        shifted as i32
+    }
 }
 
 /// Scales `acc` with a single rounding, ties away from zero: FULLY_CONNECTED.

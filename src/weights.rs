@@ -25,8 +25,6 @@ pub unsafe trait Pod: Copy + 'static {}
 unsafe impl Pod for i8 {}
 // SAFETY: an integer without padding.
 unsafe impl Pod for i32 {}
-// SAFETY: every bit pattern is a float.
-unsafe impl Pod for f32 {}
 // SAFETY: two `i32` in C order, thus no padding.
 unsafe impl Pod for Multiplier {}
 

@@ -8,9 +8,7 @@ use pipeit_rt::artefact::{
     checksum,
 };
 use pipeit_rt::model::{Model, ModelTables};
-use pipeit_rt::plan::{
-    Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team,
-};
+use pipeit_rt::plan::{Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
 use pipeit_rt::region::Region;
 use pipeit_rt::weights::ALIGNMENT;
 use serde::Serialize;
@@ -128,8 +126,7 @@ pub fn write(
         sections: count((table_end - HEADER_BYTES) / SECTION_BYTES, "sections")?,
         crc: 0,
         total_bytes: u32::try_from(first + body.len()).map_err(|_| too_large)?,
-        arena_bytes: u32::try_from(arena_bytes)
-            .map_err(|_| WriteError::TooLarge("activations"))?,
+        arena_bytes: u32::try_from(arena_bytes).map_err(|_| WriteError::TooLarge("activations"))?,
         counts,
     };
     let unsigned = header.to_bytes();

@@ -69,8 +69,8 @@ impl Costs {
         let busy: f64 = layers
             .iter()
             .map(|(cost, shares)| {
-                let work = cost.macs as f64 / MACS_PER_NS
-                    + cost.activation_bytes as f64 / BYTES_PER_NS;
+                let work =
+                    cost.macs as f64 / MACS_PER_NS + cost.activation_bytes as f64 / BYTES_PER_NS;
                 work * shares[usize::from(cores.max(1)) - 1] + LAYER_NS
             })
             .sum();

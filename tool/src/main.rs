@@ -1,1 +1,70 @@
-fn main() {}
+//! `pipeit`: imports, plans, verifies and runs int8 CNNs.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use pipeit_tool::commands::{CommandError, bench, demo, import, inspect, plan, run, verify};
+
+/// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an artefact of a network
+    Import(import::Args),
+    /// Show the layers, plans and memory of a network or artefact
+    Inspect(inspect::Args),
+    /// Show or change stages and teams
+    Plan(plan::Args),
+    /// Classify pictures
+    Run(run::Args),
+    /// Compare with golden vectors, bit for bit, over many plans
+    Verify(verify::Args),
+    /// Measure frames per second and latency
+    Bench(bench::Args),
+    /// Read handwritten digits with the built-in network (default)
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run_command(&cli.command.unwrap_or(Command::Demo(demo::Args::default()))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run_command(command: &Command) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match command {
+        Command::Import(args) => import::run(args, &mut out)?,
+        Command::Inspect(args) => inspect::run(args, &mut out)?,
+        Command::Plan(args) => plan::run(args, &mut out)?,
+        Command::Run(args) => run::run(args, &mut out)?,
+        Command::Verify(args) => verify::run(args, &mut out)?,
+        Command::Bench(args) => bench::run(args, &mut out)?,
+        Command::Demo(args) => demo::run(args, &mut out)?,
+    }
+    out.flush().map_err(CommandError::from)?;
+    Ok(())
+}
+
+/// 2 when the flags are to blame, as clap does, else 1.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let command = error.downcast_ref::<CommandError>();
+    if let Some(CommandError::Report(error)) = command
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        // The reader, such as `head`, has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(if command.is_some_and(CommandError::is_usage) { 2 } else { 1 })
+}

@@ -22,6 +22,9 @@ use crate::artefact::OwnedPlan;
 use crate::cost::Costs;
 use crate::memory::{self, Reuse};
 
+/// Most stages of a partition that is not stated.
+const MAX_STAGES: usize = 8;
+
 /// Some cores of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TeamSpec {
@@ -112,10 +115,23 @@ impl Partition {
     /// network on frames of its own.
     #[must_use]
     pub fn replicated(machine: &Machine) -> Self {
+        Self::pipeline(machine, 1)
+    }
+
+    /// `stages` stages, at least one, on all cores in their order, as equally many for each as
+    /// possible, each core a team.
+    #[must_use]
+    pub fn pipeline(machine: &Machine, stages: usize) -> Self {
         let teams = machine.clusters.iter().enumerate().flat_map(|(cluster, found)| {
             std::iter::repeat_n(TeamSpec { cluster, cores: 1 }, found.cpus.len())
         });
-        Self { stages: vec![StageSpec { layers: None, teams: teams.collect() }] }
+        let teams: Vec<_> = teams.collect();
+        let start = |stage: usize| teams.len() * stage / stages;
+        let stage = |stage| StageSpec {
+            layers: None,
+            teams: teams[start(stage)..start(stage + 1)].to_vec(),
+        };
+        Self { stages: (0..stages).map(stage).collect() }
     }
 
     /// One stage per cluster, served by all its cores as one team.
@@ -131,11 +147,7 @@ impl Partition {
     /// One stage per core, cluster by cluster.
     #[must_use]
     pub fn stage_per_core(machine: &Machine) -> Self {
-        let replicated = Self::replicated(machine);
-        let teams = replicated.stages.into_iter().flat_map(|stage| stage.teams);
-        Self {
-            stages: teams.map(|team| StageSpec { layers: None, teams: vec![team] }).collect(),
-        }
+        Self::pipeline(machine, machine.clusters.iter().map(|c| c.cpus.len()).sum())
     }
 
     /// One stage, served by one core of the first cluster.
@@ -281,7 +293,8 @@ impl Partition {
         Ok(periods.map(|(s, range)| s.period_ns(machine, costs, range)).fold(0.0, f64::max))
     }
 
-    /// The partition with the shortest predicted period among some usual ones.
+    /// The partition with the shortest predicted period among some usual ones of at least
+    /// `stages` stages, where machine and network have room for so many.
     ///
     /// # Errors
     ///
@@ -290,23 +303,23 @@ impl Partition {
         machine: &Machine,
         costs: &Costs,
         layers: usize,
+        stages: usize,
     ) -> Result<Self, PartitionError> {
-        let candidates = [
-            Self::replicated(machine),
-            Self::stage_per_core(machine),
-            Self::stage_per_cluster(machine),
-        ];
-        let mut best: Option<(f64, Self)> = None;
-        for candidate in candidates {
-            if candidate.stages.len() > layers {
-                continue;
-            }
-            let period = candidate.period_ns(machine, costs, layers)?;
-            if best.as_ref().is_none_or(|(least, _)| period < *least) {
-                best = Some((period, candidate));
+        let cores = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();
+        let most = layers.min(cores).min(MAX_STAGES);
+        let least = stages.clamp(1, most.max(1));
+        let mut best = Self::pipeline(machine, least);
+        let mut shortest = best.period_ns(machine, costs, layers)?;
+        let others = (least + 1..=most).map(|stages| Self::pipeline(machine, stages));
+        for candidate in others.chain([Self::stage_per_cluster(machine)]) {
+            if (least..=most).contains(&candidate.stages.len()) {
+                let period = candidate.period_ns(machine, costs, layers)?;
+                if period < shortest {
+                    (shortest, best) = (period, candidate);
+                }
             }
         }
-        best.map(|(_, partition)| partition).ok_or(PartitionError::Stages { stages: 1, layers })
+        Ok(best)
     }
 }
 

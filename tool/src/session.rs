@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use pipeit_rt::kernels::{KernelTable, REFERENCE};
-use pipeit_rt::pipeline::{CallError, Pipeline, PipelineError};
+use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, PipelineError};
 use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::hosted::{Hosted, Machine};
 use pipeit_rt::region::Region;
@@ -45,8 +45,7 @@ pub fn with_pipeline<R>(
 ) -> Result<R, SessionError> {
     let mut memory = vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan)];
     let mut region = Region::new(&mut memory);
-    let pipeline =
-        Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
+    let pipeline = Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
     let core = |core| {
         // Whatever ends a core early is reported to `body` by its next call, too.
         let _ = pipeline.run_core(core);
@@ -55,6 +54,15 @@ pub fn with_pipeline<R>(
         let _stop = StopOnDrop(&pipeline);
         body(&pipeline)
     }))
+}
+
+/// Writes the codes of each input into `frame`.
+pub fn fill(frame: &mut InputFrame<'_, '_, Hosted>, inputs: &[Vec<i8>]) {
+    for (index, codes) in inputs.iter().enumerate() {
+        if let Some(input) = frame.input(index) {
+            input.copy_from_slice(codes);
+        }
+    }
 }
 
 /// Sends frames through a pipeline and hands the results back in order, on one thread.
@@ -67,8 +75,8 @@ pub fn with_pipeline<R>(
 /// What made the pipeline fail.
 pub fn stream<'a>(
     pipeline: &Pipeline<'a, Hosted>,
-    mut fill: impl FnMut(&mut pipeit_rt::pipeline::InputFrame<'_, 'a, Hosted>) -> bool,
-    mut take: impl FnMut(&pipeit_rt::pipeline::OutputFrame<'_, 'a, Hosted>),
+    mut fill: impl FnMut(&mut InputFrame<'_, 'a, Hosted>) -> bool,
+    mut take: impl FnMut(&OutputFrame<'_, 'a, Hosted>),
 ) -> Result<(), CallError> {
     let mut under_way = 0usize;
     let mut more = true;

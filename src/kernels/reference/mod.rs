@@ -17,7 +17,7 @@ mod softmax;
 
 use serde::{Deserialize, Serialize};
 
-pub use add::{Add, add};
+pub use add::{Add, Term, add};
 pub use conv_2d::{Conv2d, conv_2d};
 pub use copy::{Constant, Copy, constant, copy};
 pub use depthwise_conv_2d::{DepthwiseConv2d, depthwise_conv_2d};

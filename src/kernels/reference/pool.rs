@@ -111,9 +111,12 @@ pub fn average_pool_2d(params: &AveragePool2d, _weights: &Weights<'_>, io: &Io<'
         let count = count.max(1);
         let half = count / 2;
         let average = match ties {
-            Ties::AwayFromZero if sum > 0 => (sum + half) / count,
-            Ties::AwayFromZero => (sum - half) / count,
-            Ties::Up => (sum + 128 * count + half) / count - 128,
+            Ties::AwayFromZero if sum > 0 => sum.wrapping_add(half).wrapping_div(count),
+            Ties::AwayFromZero => sum.wrapping_sub(half).wrapping_div(count),
+            Ties::Up => {
+                let unsigned = sum.wrapping_add(count.wrapping_mul(128));
+                unsigned.wrapping_add(half).wrapping_div(count).wrapping_sub(128)
+            }
         };
         average.max(min.into()).min(max.into()) as i8
     });

@@ -1,23 +1,22 @@
-//! SOFTMAX along the channels: single-precision floats, as in the reference.
+//! SOFTMAX along the channels, in gemmlowp's fixed point as in the reference.
+//!
+//! Numbers named `q5_26` and the like have that many integer and fraction bits.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_extents, check_output, check_span, one_input};
+use super::{check_extents, check_span, one_input};
 use crate::kernels::{Io, OpError, Operator, Signature};
-use crate::quant::Output;
+use crate::quant::{multiply_high_doubled, shift_left_saturated, shift_right_rounded};
 use crate::tensor::Split;
 use crate::weights::{Span, Weights};
 
-/// `out = floor(e * (1 / (sum(e) * output_scale)) + 0.5)`, one IEEE operation at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// `out = 256 * exp(x) / sum(exp(x)) - 128`: the output has scale 1/256, zero point -128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Softmax {
-    /// `exp(-input_scale * beta * d)` for `d` from 0 to 255 codes below the maximum.
-    pub exponentials: Span<f32>,
-    /// Real value of one output step.
-    pub output_scale: f32,
-    /// Zero point and clamp.
-    pub output: Output,
+    /// `exp(-input_scale * beta * d)` in Q0.31 for `d` from 0 to 255 codes below the maximum;
+    /// 0 where the reference takes no part of it.
+    pub exponentials: Span<i32>,
 }
 
 impl Operator for Softmax {
@@ -25,14 +24,9 @@ impl Operator for Softmax {
 
     fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
         check_extents(signature.output, one_input(signature)?)?;
-        check_output(self.output)?;
-        if !(self.output_scale.is_finite() && self.output_scale > 0.0) {
-            return Err(OpError::Parameter { name: "output_scale" });
-        }
         check_span(self.exponentials, &[256], weights, "exponentials")?;
-        let sane = |e: &f32| (0.0..=1.0).contains(e);
         match weights.get(self.exponentials) {
-            [1.0, rest @ ..] if rest.iter().all(sane) => Ok(()),
+            [i32::MAX, rest @ ..] if rest.iter().all(|&e| e >= 0) => Ok(()),
             _ => Err(OpError::Parameter { name: "exponentials" }),
         }
     }
@@ -41,6 +35,9 @@ impl Operator for Softmax {
         Split::Rows
     }
 }
+
+/// Integer bits of the sum, so that 4095 ones do not overflow it.
+const SUM_INTEGER_BITS: u32 = 12;
 
 /// The portable kernel of [`Softmax`].
 pub fn softmax(params: &Softmax, weights: &Weights<'_>, io: &Io<'_>) {
@@ -51,14 +48,46 @@ pub fn softmax(params: &Softmax, weights: &Weights<'_>, io: &Io<'_>) {
             let run = input.pixel(y, x);
             let max = run.iter().max().unwrap_or(0);
             let exponential =
-                |code: i8| table.get(usize::from(max.abs_diff(code))).copied().unwrap_or(0.0);
-            let sum = run.iter().fold(0.0f32, |sum, code| sum + exponential(code));
-            let factor = 1.0 / (sum * params.output_scale);
+                |code: i8| table.get(usize::from(max.abs_diff(code))).copied().unwrap_or(0);
+            let sum_q12_19 = run.iter().fold(0i32, |sum, code| {
+                sum.wrapping_add(shift_right_rounded(exponential(code), SUM_INTEGER_BITS))
+            });
+            let (reciprocal, bits_over_unit) = reciprocal(sum_q12_19);
+            // 31 fraction bits, of which the 8-bit output keeps 8.
+            let shift = bits_over_unit.wrapping_add(31 - 8).clamp(0, 31).unsigned_abs();
             for (cell, code) in io.output.pixel(y, x).iter().zip(run.iter()) {
-                // Never negative, so that truncation is the floor.
-                let steps = (exponential(code) * factor + 0.5) as i32;
-                cell.set(params.output.code(steps));
+                let product = multiply_high_doubled(reciprocal, exponential(code));
+                let steps = shift_right_rounded(product, shift).wrapping_sub(128);
+                cell.set(steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8);
             }
         }
     }
+}
+
+/// `1 / sum` as a Q0.31 number and the power of two it is too large by.
+fn reciprocal(sum_q12_19: i32) -> (i32, i32) {
+    let zeros = sum_q12_19.leading_zeros();
+    let normalised = (sum_q12_19 as u32).wrapping_shl(zeros);
+    let fraction_q0_31 = normalised.wrapping_sub(1 << 31) as i32;
+    let bits_over_unit = (SUM_INTEGER_BITS as i32).wrapping_sub(zeros as i32);
+    (one_over_one_plus(fraction_q0_31), bits_over_unit)
+}
+
+/// `1 / (1 + a)` for `a` in 0 to 1: Newton's method on `1 / d` with `d = (1 + a) / 2`.
+fn one_over_one_plus(a_q0_31: i32) -> i32 {
+    const C48_OVER_17_Q2_29: i32 = 1_515_870_810;
+    const MINUS_32_OVER_17_Q2_29: i32 = -1_010_580_540;
+    const ONE_Q2_29: i32 = 1 << 29;
+    // Never negative, so that half is rounded up.
+    let half_denominator = (i64::from(a_q0_31).wrapping_add(i64::from(i32::MAX) + 1) >> 1) as i32;
+    let first = multiply_high_doubled(half_denominator, MINUS_32_OVER_17_Q2_29);
+    let mut x_q2_29 = C48_OVER_17_Q2_29.wrapping_add(first);
+    for _ in 0..3 {
+        let product = multiply_high_doubled(half_denominator, x_q2_29);
+        let error = ONE_Q2_29.wrapping_sub(product);
+        let step_q4_27 = multiply_high_doubled(x_q2_29, error);
+        x_q2_29 = x_q2_29.wrapping_add(shift_left_saturated(step_q4_27, 2));
+    }
+    // Half of Q2.29 is Q1.30 with the same bits.
+    shift_left_saturated(x_q2_29, 1)
 }

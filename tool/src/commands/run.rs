@@ -1,0 +1,194 @@
+//! `pipeit run`: pictures or arrays through a network.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use pipeit_rt::model::Port;
+use serde_json::{Value, json};
+
+use super::{CommandError, progress};
+use crate::arrays::{Array, ArrayReason, dequantize};
+use crate::artefact;
+use crate::images::{self, ImageInput, Normalize};
+use crate::load::load;
+use crate::planning::{PlanArgs, choose};
+use crate::session::{fill, stream, with_pipeline};
+
+/// Flags.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Network (.tflite) or artefact (.pipeit)
+    pub model: PathBuf,
+    /// Pictures (PNG, JPEG, BMP), folders of them, or arrays (.npy) of one or more frames
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// Text file with the name of a class per line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Classes to print per picture
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub top: usize,
+    /// What the network expects for a pixel [default: what fits its input's quantisation]
+    #[arg(long)]
+    pub normalize: Option<Normalize>,
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A frame to be.
+enum Source {
+    Picture(PathBuf),
+    Frame { name: String, codes: Vec<i8> },
+}
+
+impl Source {
+    fn name(&self) -> String {
+        match self {
+            Self::Picture(path) => path.display().to_string(),
+            Self::Frame { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The network, the plan, a picture or an array is refused; the pipeline fails.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
+    let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
+    let loaded = load(&args.model)?;
+    let mut tables = artefact::tables(&loaded.bytes)?;
+    let artefact = artefact::open(&loaded.bytes, &mut tables)?;
+    let model = artefact.model;
+    let (machine, plan) = choose(&artefact, &args.plan)?;
+    let plan = plan.check(model)?;
+    let ([input], [output, ..]) = (model.inputs, model.outputs) else {
+        return Err(CommandError::Inputs { inputs: model.inputs.len() });
+    };
+    let Some(shape) = model.tensor(input.tensor).map(|tensor| tensor.shape) else {
+        return Err(CommandError::Inputs { inputs: 0 });
+    };
+    let mut sources = Vec::new();
+    for path in &args.images {
+        if path.extension().is_some_and(|extension| extension == "npy") {
+            let error = |reason: ArrayReason| reason.of(path);
+            let frames = Array::load(path)?.codes(input, &shape).map_err(error)?;
+            if frames.is_empty() {
+                return Err(error(ArrayReason::Frames { found: 0, wanted: "one or more" }).into());
+            }
+            sources.extend(frames.into_iter().enumerate().map(|(i, codes)| Source::Frame {
+                name: format!("{}[{i}]", path.display()),
+                codes,
+            }));
+        } else {
+            sources.extend(images::files(path)?.into_iter().map(Source::Picture));
+        }
+    }
+    let is_picture = |source: &Source| matches!(source, Source::Picture(_));
+    let pictures = sources
+        .iter()
+        .any(is_picture)
+        .then(|| ImageInput::new(input, &shape, args.normalize))
+        .transpose()?;
+
+    let bar = progress(sources.len(), "frames");
+    let names: Vec<_> = sources.iter().map(Source::name).collect();
+    let mut sources = sources.into_iter();
+    let mut failure = None;
+    let mut results = Vec::new();
+    let begun = Instant::now();
+    with_pipeline(&plan, &machine, |pipeline| {
+        stream(
+            pipeline,
+            |frame| {
+                let codes = match (sources.next(), &pictures) {
+                    (Some(Source::Picture(path)), Some(pictures)) => pictures.load(&path),
+                    (Some(Source::Frame { codes, .. }), _) => Ok(codes),
+                    _ => return false,
+                };
+                match codes {
+                    Ok(codes) => fill(frame, &[codes]),
+                    Err(error) => failure = Some(error),
+                }
+                failure.is_none()
+            },
+            |frame| {
+                results.push(best(frame.output(0).unwrap_or_default(), args.top));
+                bar.inc(1);
+            },
+        )
+    })??;
+    let seconds = begun.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+
+    let results: Vec<_> = names.into_iter().zip(results).collect();
+    let frames_per_second = results.len() as f64 / seconds;
+    let label = |index: usize| labels.get(index).map(String::as_str);
+    if args.json {
+        let images = results.iter().map(|(name, top)| image_json(name, top, output, &label));
+        let report = json!({
+            "images": images.collect::<Vec<_>>(),
+            "frames": results.len(),
+            "seconds": seconds,
+            "frames_per_second": frames_per_second,
+        });
+        writeln!(out, "{report}")?;
+        return Ok(());
+    }
+    for (name, top) in &results {
+        writeln!(out, "{name}")?;
+        for &(index, code) in top {
+            let name = label(index).map_or_else(|| index.to_string(), str::to_owned);
+            writeln!(out, "  {:8.4}  {name}", dequantize(code, output))?;
+        }
+    }
+    let frames = results.len();
+    writeln!(out, "{frames} frames in {seconds:.2} s: {frames_per_second:.1} frames/s")?;
+    Ok(())
+}
+
+fn image_json<'l>(
+    name: &str,
+    top: &[(usize, i8)],
+    output: &Port,
+    label: impl Fn(usize) -> Option<&'l str>,
+) -> Value {
+    let class = |&(index, code): &(usize, i8)| json!({ "index": index, "label": label(index), "value": dequantize(code, output) });
+    json!({ "image": name, "top": top.iter().map(class).collect::<Vec<_>>() })
+}
+
+/// The `count` largest codes with their indices, largest first, the first of equals first.
+#[must_use]
+pub fn best(codes: &[i8], count: usize) -> Vec<(usize, i8)> {
+    let mut classes: Vec<_> = codes.iter().copied().enumerate().collect();
+    classes.sort_by_key(|&(_, code)| std::cmp::Reverse(code));
+    classes.truncate(count);
+    classes
+}
+
+fn read_labels(path: &Path) -> Result<Vec<String>, CommandError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| CommandError::File { path: path.to_owned(), source })?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equals_comes_first() {
+        assert_eq!(best(&[1, 3, -5, 3], 3), [(1, 3), (3, 3), (0, 1)]);
+        assert_eq!(best(&[7], 5), [(0, 7)]);
+    }
+}

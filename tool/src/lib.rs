@@ -1,0 +1,30 @@
+//! Host side of pipeit: imports networks and makes of them what the runtime executes.
+//!
+//! ```text
+//! .tflite ─ import ─▶ graph ─ lower ─▶ network ─┐ partition, cost, memory
+//!                                               ├─ planning ─▶ artefact ─▶ session
+//! .pipeit ───────────── load ───────────────────┘
+//! ```
+//!
+//! The binary parses its flags and calls one of the [`commands`].
+
+pub mod arrays;
+pub mod artefact;
+pub mod commands;
+pub mod cost;
+pub mod goldens;
+pub mod graph;
+pub mod images;
+pub mod import;
+pub mod load;
+pub mod lower;
+pub mod machine;
+pub mod measure;
+pub mod memory;
+pub mod network;
+pub mod noise;
+pub mod partition;
+pub mod planning;
+pub mod report;
+pub mod session;
+pub mod trials;

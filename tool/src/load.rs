@@ -1,0 +1,100 @@
+//! A file named on the command line, as an artefact in memory.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use pipeit_rt::artefact::{ArtefactError, MAGIC};
+use pipeit_rt::model::TensorId;
+
+use crate::artefact::{self, AlignedBytes, WriteError};
+use crate::graph::OpRef;
+use crate::import::{self, ImportError};
+use crate::lower::{self, LowerError};
+use crate::network::{Folded, Network};
+
+/// A network read from a file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The artefact. One made of a network on the fly has no plans and no goldens.
+    pub bytes: AlignedBytes,
+    /// What only the original file tells.
+    pub origin: Option<Origin>,
+}
+
+/// What the original file of a network tells and the artefact does not.
+#[derive(Debug)]
+pub struct Origin {
+    /// The operator each layer came from.
+    pub info: Vec<OpRef>,
+    /// The operators that no layer computes.
+    pub folded: Vec<Folded>,
+    /// Where the content of each of the file's tensors is at run time.
+    pub tensor_of: Vec<Option<TensorId>>,
+}
+
+/// Why a file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", path.display())]
+pub struct LoadError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub reason: LoadReason,
+}
+
+/// See [`LoadError`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadReason {
+    /// It could not be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It is no file of a kind known here.
+    #[error("neither a TensorFlow Lite network nor a pipeit artefact")]
+    Unknown,
+    /// The network was not imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The network cannot be executed.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// It could not be made an artefact.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The artefact is refused.
+    #[error(transparent)]
+    Artefact(#[from] ArtefactError),
+}
+
+/// Reads a network or an artefact; which it is, its first bytes say.
+///
+/// # Errors
+///
+/// [`LoadError`], which names the file.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = fs::read(path).map_err(LoadReason::from);
+    bytes
+        .and_then(|bytes| from_bytes(&bytes, path.extension().and_then(|e| e.to_str())))
+        .map_err(|reason| LoadError { path: path.to_owned(), reason })
+}
+
+/// As [`load`]; `extension` decides when the bytes do not.
+///
+/// # Errors
+///
+/// [`LoadReason`].
+pub fn from_bytes(bytes: &[u8], extension: Option<&str>) -> Result<Loaded, LoadReason> {
+    if bytes.get(4..8) == Some(b"TFL3") || extension == Some("tflite") {
+        let network = lower::lower(&import::tflite(bytes)?)?;
+        let bytes = artefact::write(&network.model(), &[], &[])?;
+        let Network { info, folded, tensor_of, .. } = network;
+        Ok(Loaded { bytes, origin: Some(Origin { info, folded, tensor_of }) })
+    } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {
+        let bytes = AlignedBytes::from_slice(pipeit_rt::weights::ALIGNMENT, bytes);
+        artefact::open(&bytes, &mut artefact::tables(&bytes)?)?;
+        Ok(Loaded { bytes, origin: None })
+    } else {
+        Err(LoadReason::Unknown)
+    }
+}

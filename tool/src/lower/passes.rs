@@ -1,0 +1,161 @@
+//! Simplifications from graph to graph, before operators are lowered one by one.
+
+use std::collections::HashSet;
+
+use crate::graph::{Element, Graph, Op, OpKind, Padding, TensorIndex};
+use crate::network::Folded;
+
+/// What the file has at the network's inputs and outputs.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) inputs: Vec<Element>,
+    pub(super) outputs: Vec<Element>,
+}
+
+/// Takes floats off the edges, removes what no output depends on, folds paddings.
+pub(super) fn simplify(mut graph: Graph, folded: &mut Vec<Folded>) -> (Graph, Ports) {
+    let element = |index: &TensorIndex| {
+        graph.tensor(*index).map_or(Element::Other("nothing"), |tensor| tensor.element)
+    };
+    let ports = Ports {
+        inputs: graph.inputs.iter().map(element).collect(),
+        outputs: graph.outputs.iter().map(element).collect(),
+    };
+    strip_quantize(&mut graph, folded);
+    strip_dequantize(&mut graph, folded);
+    remove_dead(&mut graph, folded);
+    fold_pads(&mut graph, folded);
+    (graph, ports)
+}
+
+fn is_float(graph: &Graph, index: TensorIndex) -> bool {
+    graph.tensor(index).is_some_and(|tensor| tensor.element == Element::F32)
+}
+
+/// Replaces float inputs which only one QUANTIZE reads by that QUANTIZE's output.
+fn strip_quantize(graph: &mut Graph, folded: &mut Vec<Folded>) {
+    let mut stripped = Vec::new();
+    for (place, &input) in graph.inputs.iter().enumerate() {
+        let mut readers = graph.ops.iter().enumerate().filter(|(_, op)| reads(op, input));
+        let (Some((at, op)), None) = (readers.next(), readers.next()) else { continue };
+        if let (true, OpKind::Quantize, &[output]) =
+            (is_float(graph, input), op.kind, op.outputs.as_slice())
+        {
+            let into = format!("the network's input {place}");
+            folded.push(Folded { op: graph.op_ref(op), into });
+            stripped.push((place, at, output));
+        }
+    }
+    for &(place, _, output) in &stripped {
+        graph.inputs.get_mut(place).into_iter().for_each(|input| *input = output);
+    }
+    let ops: HashSet<usize> = stripped.iter().map(|&(_, at, _)| at).collect();
+    let mut at = 0..;
+    graph.ops.retain(|_| at.next().is_none_or(|at: usize| !ops.contains(&at)));
+}
+
+/// Replaces float outputs which a DEQUANTIZE writes by that DEQUANTIZE's input.
+fn strip_dequantize(graph: &mut Graph, folded: &mut Vec<Folded>) {
+    for place in 0..graph.outputs.len() {
+        let Some(&output) = graph.outputs.get(place) else { continue };
+        let writer = graph.ops.iter().position(|op| op.outputs.contains(&output));
+        let Some((at, op)) = writer.and_then(|at| graph.ops.get(at).map(|op| (at, op))) else {
+            continue;
+        };
+        let (OpKind::Dequantize, &[Some(input)], true) =
+            (op.kind, op.inputs.as_slice(), is_float(graph, output))
+        else {
+            continue;
+        };
+        let read = graph.ops.iter().any(|op| reads(op, output));
+        let once = graph.outputs.iter().filter(|&&other| other == output).count() == 1;
+        let into = format!("the network's output {place}");
+        folded.push(Folded { op: graph.op_ref(op), into });
+        graph.outputs.get_mut(place).into_iter().for_each(|output| *output = input);
+        if once && !read {
+            graph.ops.remove(at);
+        }
+    }
+}
+
+fn remove_dead(graph: &mut Graph, folded: &mut Vec<Folded>) {
+    let mut needed: HashSet<TensorIndex> = graph.outputs.iter().copied().collect();
+    let mut alive = Vec::with_capacity(graph.ops.len());
+    for op in graph.ops.iter().rev() {
+        let lives = op.outputs.iter().any(|output| needed.contains(output));
+        if lives {
+            needed.extend(op.inputs.iter().flatten());
+        } else {
+            let into = "nothing: no output of the network depends on it".to_owned();
+            folded.push(Folded { op: graph.op_ref(op), into });
+        }
+        alive.push(lives);
+    }
+    graph.ops.retain(|_| alive.pop().unwrap_or(true));
+}
+
+/// Gives paddings to the convolution that alone reads their output.
+///
+/// What a convolution sees outside its image is the input's zero point, and so is what
+/// PAD fills with, provided that PAD's input and output are quantised alike.
+fn fold_pads(graph: &mut Graph, folded: &mut Vec<Folded>) {
+    let mut removed = HashSet::new();
+    for at in 0..graph.ops.len() {
+        let Some((reader, input, padding)) = foldable(graph, at) else { continue };
+        let (Some(pad), Some(conv)) = (graph.ops.get(at), graph.ops.get(reader)) else { continue };
+        let into = graph.op_ref(conv).to_string();
+        folded.push(Folded { op: graph.op_ref(pad), into });
+        removed.insert(at);
+        let Some(conv) = graph.ops.get_mut(reader) else { continue };
+        if let OpKind::Conv2d(attributes) | OpKind::DepthwiseConv2d(attributes) = &mut conv.kind {
+            attributes.padding = padding;
+        }
+        conv.inputs.first_mut().into_iter().for_each(|first| *first = Some(input));
+    }
+    let mut at = 0..;
+    graph.ops.retain(|_| at.next().is_none_or(|at: usize| !removed.contains(&at)));
+}
+
+/// The convolution that the PAD at `at` can become part of, PAD's input, and the padding.
+fn foldable(graph: &Graph, at: usize) -> Option<(usize, TensorIndex, Padding)> {
+    let pad = graph.ops.get(at).filter(|op| op.kind == OpKind::Pad)?;
+    let (&[Some(input), Some(paddings)], &[output]) =
+        (pad.inputs.as_slice(), pad.outputs.as_slice())
+    else {
+        return None;
+    };
+    let (from, to) = (graph.tensor(input)?, graph.tensor(output)?);
+    let paddings = graph.tensor(paddings)?.integers()?;
+    let &[0, 0, above, below, left, right, 0, 0] = paddings.as_slice() else { return None };
+    let narrow = |n: i64| u32::try_from(n).ok();
+    let padding = Padding::Explicit {
+        before: [narrow(above)?, narrow(left)?],
+        after: [narrow(below)?, narrow(right)?],
+    };
+    let expected = [
+        from.shape.first().copied()?.into(),
+        i64::from(*from.shape.get(1)?).checked_add(above)?.checked_add(below)?,
+        i64::from(*from.shape.get(2)?).checked_add(left)?.checked_add(right)?,
+        from.shape.get(3).copied()?.into(),
+    ];
+    let alike = from.quantization == to.quantization
+        && from.element == to.element
+        && from.data.is_none()
+        && to.shape.iter().copied().map(i64::from).eq(expected);
+    let mut readers = graph.ops.iter().enumerate().filter(|(_, op)| reads(op, output));
+    let (Some((reader, conv)), None) = (readers.next(), readers.next()) else { return None };
+    let is_image = conv.inputs.first() == Some(&Some(output))
+        && !conv.inputs.iter().skip(1).any(|&other| other == Some(output));
+    let valid = match conv.kind {
+        OpKind::Conv2d(attributes) | OpKind::DepthwiseConv2d(attributes) => {
+            attributes.padding == Padding::Valid
+        }
+        _ => false,
+    };
+    (alike && is_image && valid && !graph.outputs.contains(&output))
+        .then_some((reader, input, padding))
+}
+
+fn reads(op: &Op, tensor: TensorIndex) -> bool {
+    op.inputs.contains(&Some(tensor))
+}

@@ -1,0 +1,104 @@
+//! The weights section under construction.
+
+use std::collections::HashMap;
+
+use aligned_vec::{AVec, ConstAlign};
+use pipeit_rt::quant::Multiplier;
+use pipeit_rt::weights::{ALIGNMENT, Span};
+
+use super::LowerError;
+use crate::graph::TensorIndex;
+
+/// Bytes with every span at a multiple of [`ALIGNMENT`]; equal spans are stored once.
+pub(super) struct Section {
+    bytes: AVec<u8, ConstAlign<ALIGNMENT>>,
+    /// Offset and length of the spans with the same hash.
+    known: HashMap<u64, Vec<(u32, usize)>>,
+    /// Codes of a constant of the file that are here already.
+    constants: HashMap<TensorIndex, Span<i8>>,
+}
+
+impl Section {
+    pub(super) fn new() -> Self {
+        Self { bytes: AVec::new(ALIGNMENT), known: HashMap::new(), constants: HashMap::new() }
+    }
+
+    /// The section, padded to whole lines.
+    pub(super) fn finish(mut self) -> AVec<u8, ConstAlign<ALIGNMENT>> {
+        self.pad();
+        self.bytes
+    }
+
+    /// Codes made at import.
+    pub(super) fn codes(&mut self, codes: &[i8]) -> Result<Span<i8>, LowerError> {
+        let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned()).collect();
+        self.span(&bytes, codes.len())
+    }
+
+    /// Codes of the constant `tensor`, whose bytes are xored with `flip`.
+    pub(super) fn constant(
+        &mut self,
+        tensor: TensorIndex,
+        data: &[u8],
+        flip: u8,
+    ) -> Result<Span<i8>, LowerError> {
+        if let Some(&span) = self.constants.get(&tensor) {
+            return Ok(span);
+        }
+        let bytes: Vec<u8> = data.iter().map(|byte| byte ^ flip).collect();
+        let span = self.span(&bytes, data.len())?;
+        self.constants.insert(tensor, span);
+        Ok(span)
+    }
+
+    /// Biases.
+    pub(super) fn integers(&mut self, integers: &[i32]) -> Result<Span<i32>, LowerError> {
+        let bytes: Vec<u8> = integers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.span(&bytes, integers.len())
+    }
+
+    /// Scale ratios.
+    pub(super) fn multipliers(
+        &mut self,
+        multipliers: &[Multiplier],
+    ) -> Result<Span<Multiplier>, LowerError> {
+        let bytes: Vec<u8> = multipliers
+            .iter()
+            .flat_map(|m| [m.mantissa.to_le_bytes(), m.shift.to_le_bytes()])
+            .flatten()
+            .collect();
+        self.span(&bytes, multipliers.len())
+    }
+
+    fn span<T>(&mut self, bytes: &[u8], len: usize) -> Result<Span<T>, LowerError> {
+        let too_large = || LowerError::TooLarge { what: "weights" };
+        let len = u32::try_from(len).map_err(|_| too_large())?;
+        if len == 0 {
+            return Ok(Span::new(0, 0, 0));
+        }
+        let alike = self.known.entry(hash(bytes)).or_default();
+        let equal = |&&(offset, len): &&(u32, usize)| {
+            self.bytes.get(offset as usize..).and_then(|rest| rest.get(..len)) == Some(bytes)
+        };
+        if let Some(&(offset, _)) = alike.iter().find(equal) {
+            return Ok(Span::new(0, offset, len));
+        }
+        let offset = self.bytes.len().next_multiple_of(ALIGNMENT);
+        let offset = u32::try_from(offset).map_err(|_| too_large())?;
+        alike.push((offset, bytes.len()));
+        self.pad();
+        self.bytes.extend_from_slice(bytes);
+        Ok(Span::new(0, offset, len))
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}

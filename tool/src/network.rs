@@ -1,0 +1,73 @@
+//! A network in the runtime's tables, owned, with what reports say about it.
+
+use aligned_vec::{AVec, ConstAlign};
+use pipeit_rt::kernels::{Op, Path};
+use pipeit_rt::model::{Layer, Model, ModelError, ModelTables, Port, Tensor, TensorId};
+use pipeit_rt::weights::{ALIGNMENT, Weights};
+
+use crate::graph::OpRef;
+
+/// What [`lower`](crate::lower::lower) makes of a graph: one set of parameters, for
+/// [`Path::Reference`], and one weights section.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Bytes of each storage.
+    pub storages: Vec<u32>,
+    /// Views on the storages.
+    pub tensors: Vec<Tensor>,
+    /// In execution order.
+    pub layers: Vec<Layer>,
+    /// Parameters of each layer.
+    pub ops: Vec<Op>,
+    /// What a frame brings.
+    pub inputs: Vec<Port>,
+    /// What a frame yields.
+    pub outputs: Vec<Port>,
+    /// Section 0. Every span starts at a multiple of 64 bytes; the bytes between are zero.
+    pub weights: AVec<u8, ConstAlign<ALIGNMENT>>,
+    /// The operator of the file each layer came from.
+    pub info: Vec<OpRef>,
+    /// The operators of the file that no layer computes.
+    pub folded: Vec<Folded>,
+    /// Per tensor of the file, where its content is at run time; `None` for constants that
+    /// are weights and for what was folded away.
+    pub tensor_of: Vec<Option<TensorId>>,
+}
+
+/// An operator of the file without a layer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The operator.
+    pub op: OpRef,
+    /// What became of it.
+    pub into: String,
+}
+
+impl Network {
+    /// The tables as the runtime takes them.
+    #[must_use]
+    pub fn model(&self) -> ModelTables<'_> {
+        let mut weights = Weights::default();
+        // Never refused: it is aligned, and the only one.
+        let _ = weights.push(&self.weights);
+        ModelTables {
+            storages: &self.storages,
+            tensors: &self.tensors,
+            layers: &self.layers,
+            paths: &[Path::Reference],
+            ops: &self.ops,
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+            weights,
+        }
+    }
+
+    /// The network as the runtime executes it.
+    ///
+    /// # Errors
+    ///
+    /// None when the tables are those that [`lower`](crate::lower::lower) made.
+    pub fn check(&self) -> Result<Model<'_>, ModelError> {
+        Model::new(self.model(), &mut vec![false; self.storages.len()])
+    }
+}

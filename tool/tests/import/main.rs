@@ -1,0 +1,6 @@
+//! Import and lowering, checked against the outputs of TFLite's reference kernels.
+
+mod errors;
+mod interpreter;
+mod networks;
+mod rewrites;

@@ -1,0 +1,171 @@
+//! Whole networks, bit for bit.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use npyz::{DType, NpyFile};
+use pipeit_rt::model::Element;
+use pipeit_tool::network::Network;
+use pipeit_tool::{import, lower};
+
+use crate::interpreter::Interpreter;
+
+/// The networks of the shared set, with those of its goldens to run: the large ones take
+/// the reference kernels too long for every frame of every test.
+const NETWORKS: [(&str, usize); 12] = [
+    ("alexnet_syn_int8", 0),
+    ("googlenet_syn_int8", 0),
+    ("mlperf_ad01_int8", usize::MAX),
+    ("mlperf_kws_dscnn_int8", usize::MAX),
+    ("mlperf_resnet8_int8", usize::MAX),
+    ("mlperf_vww_mobilenet025_96_int8", usize::MAX),
+    ("mobilenet_v1_1.0_224_quant_stitched", 0),
+    ("mobilenet_v1_syn_int8", 0),
+    ("resnet50_syn_int8", 0),
+    ("squeezenet10_real_int8", 0),
+    ("squeezenet11_syn_int8", 0),
+    ("tflm_micro_speech_int8", usize::MAX),
+];
+
+/// The directory with the shared networks, or a note that the test is skipped.
+fn shared(test: &str) -> Option<PathBuf> {
+    if let Some(directory) = std::env::var_os("PIPEIT_SHARED") {
+        return Some(directory.into());
+    }
+    let line = format!("skipped: {test} (PIPEIT_SHARED is not set)");
+    eprintln!("{line}");
+    if let Some(log) = std::env::var_os("PIPEIT_SKIP_LOG") {
+        let file = OpenOptions::new().create(true).append(true).open(log);
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+            .expect("the log of skips is writable");
+    }
+    None
+}
+
+fn network(path: &Path) -> Network {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let graph =
+        import::tflite(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    lower::lower(&graph).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The elements as int8 codes: those of uint8 arrays less 128.
+fn codes(reader: impl Read) -> Vec<i8> {
+    let file = NpyFile::new(reader).expect("an npy file");
+    let unsigned = match file.dtype() {
+        DType::Plain(kind) => kind.to_string().ends_with("u1"),
+        _ => panic!("a plain array"),
+    };
+    if unsigned {
+        let codes = file.into_vec::<u8>().expect("bytes");
+        codes.into_iter().map(|code| (code ^ 0x80).cast_signed()).collect()
+    } else {
+        file.into_vec::<i8>().expect("bytes")
+    }
+}
+
+fn read(path: &Path) -> Vec<i8> {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    codes(BufReader::new(file))
+}
+
+/// Numbers of the goldens of a network.
+fn frames(directory: &Path) -> BTreeSet<u32> {
+    let entries = fs::read_dir(directory).expect("a directory of goldens");
+    entries
+        .filter_map(|entry| {
+            let name = entry.expect("an entry").file_name().into_string().ok()?;
+            name.strip_prefix("in_")?.strip_suffix(".npy")?.parse().ok()
+        })
+        .collect()
+}
+
+/// Runs the first `most` goldens and names those that differ.
+fn wrong_frames(shared: &Path, name: &str, most: usize) -> Vec<String> {
+    let network = network(&shared.join(format!("models/{name}.tflite")));
+    let interpreter = Interpreter::new(&network);
+    let directory = shared.join("goldens").join(name);
+    let frames = frames(&directory);
+    assert!(!frames.is_empty(), "{name} has goldens");
+    let mut wrong = Vec::new();
+    for frame in frames.into_iter().take(most) {
+        let input = read(&directory.join(format!("in_{frame}.npy")));
+        let expected = read(&directory.join(format!("ref_{frame}.npy")));
+        let found = interpreter.run(&[&input]).remove(0);
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let differ = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+        if differ > 0 {
+            wrong.push(format!("{name}, frame {frame}: {differ} of {} codes", expected.len()));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_digits_network_is_bit_exact() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits");
+    let network = network(&data.join("digits.tflite"));
+    let images = read(&data.join("images.npy"));
+    let expected = read(&data.join("expected.npy"));
+    assert_eq!((images.len(), expected.len()), (450 * 64, 450 * 10));
+    let interpreter = Interpreter::new(&network);
+    for (i, (image, expected)) in images.chunks(64).zip(expected.chunks(10)).enumerate() {
+        assert_eq!(interpreter.run(&[image]), [expected], "image {i}");
+    }
+    // Both inputs of the concatenation are written in place, and the reshape is a view.
+    assert_eq!(network.layers.len(), 16);
+    let folded: Vec<_> = network.folded.iter().map(|folded| folded.op.index).collect();
+    assert_eq!(folded, [7, 14]);
+    assert_eq!(network.outputs[0].scale, 1.0 / 256.0);
+    assert_eq!(network.outputs[0].element, Element::I8);
+}
+
+#[test]
+fn the_same_file_gives_the_same_tables() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits/digits.tflite");
+    let (a, b) = (network(&path), network(&path));
+    assert_eq!(format!("{a:?}"), format!("{b:?}"));
+}
+
+#[test]
+fn shared_networks_are_bit_exact() {
+    let Some(shared) = shared("import tests of the shared networks") else { return };
+    let wrong = NETWORKS.map(|(name, frames)| wrong_frames(&shared, name, frames)).concat();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// All frames of all networks: `cargo test --release -- --ignored shared`.
+#[test]
+#[ignore = "takes half a minute"]
+fn shared_networks_are_bit_exact_on_every_frame() {
+    let Some(shared) = shared("all frames of the shared networks") else { return };
+    let wrong = NETWORKS.map(|(name, _)| wrong_frames(&shared, name, usize::MAX)).concat();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_intermediate_is_bit_exact() {
+    let Some(shared) = shared("import tests of intermediate tensors") else { return };
+    for name in ["mlperf_resnet8_int8", "mlperf_kws_dscnn_int8"] {
+        let network = network(&shared.join(format!("models/{name}.tflite")));
+        let directory = shared.join("goldens").join(name);
+        let interpreter = Interpreter::new(&network);
+        interpreter.run(&[&read(&directory.join("in_0.npy"))]);
+        let file = File::open(directory.join("intermediate_ref_0.npz")).expect("intermediates");
+        let mut archive = zip::ZipArchive::new(file).expect("an npz file");
+        let names: Vec<String> =
+            archive.file_names().map(|name| name.expect("a name").into_owned()).collect();
+        let mut compared = 0;
+        for key in names {
+            let (tensor, _) = key[1..].split_once('_').expect("a key t<tensor>_op<index>_<OP>");
+            let tensor: usize = tensor.parse().expect("a tensor's index");
+            let id = network.tensor_of[tensor].unwrap_or_else(|| panic!("{name} {key} is nowhere"));
+            let expected = codes(archive.by_name(&key).expect("an array"));
+            assert_eq!(interpreter.codes(id), expected, "{name} {key}");
+            compared += 1;
+        }
+        assert!(compared > 10, "{name}: {compared} intermediates");
+    }
+}

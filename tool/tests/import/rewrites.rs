@@ -1,0 +1,268 @@
+//! What becomes of operators that need no layer, on graphs made by hand.
+
+use std::sync::Arc;
+
+use pipeit_rt::model::Element as PortElement;
+use pipeit_tool::graph::{
+    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Tensor, TensorIndex,
+};
+use pipeit_tool::lower;
+use pipeit_tool::network::Network;
+
+use crate::interpreter::Interpreter;
+
+/// A graph under construction; all activations have scale 1/2 and zero point 3.
+#[derive(Default)]
+struct Sketch(Graph);
+
+impl Sketch {
+    fn tensor(
+        &mut self,
+        shape: &[u32],
+        element: Element,
+        quantization: Option<Quantization>,
+        data: Option<Vec<u8>>,
+    ) -> TensorIndex {
+        let index = TensorIndex(self.0.tensors.len());
+        self.0.tensors.push(Tensor {
+            name: format!("t{}", index.0),
+            shape: shape.to_vec(),
+            element,
+            quantization,
+            data: data.map(Arc::from),
+        });
+        index
+    }
+
+    fn activation(&mut self, shape: &[u32]) -> TensorIndex {
+        self.tensor(shape, Element::I8, Some(Quantization::per_tensor(0.5, 3)), None)
+    }
+
+    fn input(&mut self, shape: &[u32]) -> TensorIndex {
+        let input = self.activation(shape);
+        self.0.inputs.push(input);
+        input
+    }
+
+    fn integers(&mut self, shape: &[u32], values: &[i32]) -> TensorIndex {
+        let data = values.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.tensor(shape, Element::I32, None, Some(data))
+    }
+
+    fn op(&mut self, kind: OpKind, inputs: &[TensorIndex], output: TensorIndex) -> TensorIndex {
+        let inputs = inputs.iter().copied().map(Some).collect();
+        let index = self.0.ops.len();
+        self.0.ops.push(Op { kind, inputs, outputs: vec![output], index });
+        output
+    }
+
+    /// Maximum over 1x1: the input, by a layer.
+    fn same(&mut self, input: TensorIndex) -> TensorIndex {
+        let output = self.activation(&self.0.tensors[input.0].shape.clone());
+        let kind = OpKind::MaxPool2d(Pool {
+            padding: Padding::Valid,
+            stride: [1, 1],
+            taps: [1, 1],
+            activation: Activation::None,
+        });
+        self.op(kind, &[input], output)
+    }
+
+    fn join(&mut self, axis: i32, inputs: &[TensorIndex], shape: &[u32]) -> TensorIndex {
+        let output = self.activation(shape);
+        self.op(OpKind::Concatenation { axis, activation: Activation::None }, inputs, output)
+    }
+
+    fn lower(mut self, outputs: &[TensorIndex]) -> Network {
+        self.0.outputs = outputs.to_vec();
+        lower::lower(&self.0).expect("a network")
+    }
+}
+
+fn names(network: &Network) -> Vec<&'static str> {
+    network.ops.iter().map(pipeit_rt::kernels::Op::name).collect()
+}
+
+fn ramp(len: usize) -> Vec<i8> {
+    (0..len).map(|i| (i * 7 % 251) as u8 as i8).collect()
+}
+
+/// Rows of `a` and `b` in turn: `run` elements of each at a time.
+fn interleaved(a: &[i8], b: &[i8], run: usize) -> Vec<i8> {
+    a.chunks(run).zip(b.chunks(run)).flat_map(|(a, b)| [a, b].concat()).collect()
+}
+
+#[test]
+fn a_concatenation_is_written_in_place_along_any_axis() {
+    for (axis, shape, run) in [(1, [1, 4, 3, 5], 30), (2, [1, 2, 6, 5], 15), (-1, [1, 2, 3, 10], 5)]
+    {
+        let mut sketch = Sketch::default();
+        let x = sketch.input(&[1, 2, 3, 5]);
+        let (a, b) = (sketch.same(x), sketch.same(x));
+        let joined = sketch.join(axis, &[a, b], &shape);
+        let y = sketch.same(joined);
+        let again = sketch.same(a);
+        let network = sketch.lower(&[y, again]);
+        assert_eq!(names(&network), ["MAX_POOL_2D"; 4]);
+        assert_eq!(network.folded.len(), 1);
+        let input = ramp(30);
+        let found = Interpreter::new(&network).run(&[&input]);
+        assert_eq!(found, [interleaved(&input, &input, run), input], "axis {axis}");
+    }
+}
+
+#[test]
+fn a_layer_never_reads_the_storage_it_writes() {
+    // b is computed from a, and both go into the same whole, which goes into another with a.
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 2, 2, 4]);
+    let a = sketch.same(x);
+    let b = sketch.same(a);
+    let inner = sketch.join(3, &[a, b], &[1, 2, 2, 8]);
+    let outer = sketch.join(3, &[inner, a], &[1, 2, 2, 12]);
+    let y = sketch.same(outer);
+    let network = sketch.lower(&[y]);
+    let input = ramp(16);
+    let found = Interpreter::new(&network).run(&[&input]);
+    let expected: Vec<i8> = input.chunks(4).flat_map(|pixel| pixel.repeat(3)).collect();
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn the_same_tensor_twice_is_copied() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 3]);
+    let a = sketch.same(x);
+    let joined = sketch.join(3, &[a, a, x], &[1, 1, 2, 9]);
+    let network = sketch.lower(&[joined]);
+    assert_eq!(names(&network), ["MAX_POOL_2D", "COPY", "COPY", "COPY"]);
+    let found = Interpreter::new(&network).run(&[&[1, 2, 3, 4, 5, 6]]);
+    assert_eq!(found, [[1, 2, 3, 1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]]);
+}
+
+#[test]
+fn outputs_have_storages_of_their_own() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 3]);
+    let a = sketch.same(x);
+    let flat = sketch.activation(&[1, 6]);
+    sketch.op(OpKind::Reshape, &[a], flat);
+    let network = sketch.lower(&[x, a, flat, a]);
+    assert_eq!(names(&network), ["MAX_POOL_2D", "COPY", "COPY", "COPY"]);
+    let input = [1, 2, 3, 4, 5, 6];
+    assert_eq!(Interpreter::new(&network).run(&[&input]), [input; 4]);
+}
+
+#[test]
+fn a_padding_becomes_part_of_the_convolution_that_alone_reads_it() {
+    let conv = Conv {
+        padding: Padding::Valid,
+        stride: [2, 1],
+        dilation: [1, 1],
+        activation: Activation::None,
+    };
+    let build = |readers: usize| {
+        let mut sketch = Sketch::default();
+        let x = sketch.input(&[1, 5, 4, 2]);
+        let paddings = sketch.integers(&[4, 2], &[0, 0, 1, 2, 0, 3, 0, 0]);
+        let padded = sketch.activation(&[1, 8, 7, 2]);
+        sketch.op(OpKind::Pad, &[x, paddings], padded);
+        let codes = ramp(3 * 9 * 2).iter().map(|code| code.cast_unsigned()).collect();
+        let scales = Some(Quantization::per_tensor(0.01, 0));
+        let filters = sketch.tensor(&[3, 3, 3, 2], Element::I8, scales, Some(codes));
+        let bias = sketch.integers(&[3], &[10, -200, 3000]);
+        let outputs: Vec<_> = (0..readers)
+            .map(|_| {
+                let y = sketch.activation(&[1, 3, 5, 3]);
+                sketch.op(OpKind::Conv2d(conv), &[padded, filters, bias], y)
+            })
+            .collect();
+        sketch.lower(&outputs)
+    };
+    let (folded, kept) = (build(1), build(2));
+    assert_eq!(names(&folded), ["CONV_2D"]);
+    assert_eq!(names(&kept), ["PAD", "CONV_2D", "CONV_2D"]);
+    assert_eq!(folded.folded[0].into, "operator 1 CONV_2D (output `t5`)");
+    let input = ramp(40);
+    let found = Interpreter::new(&folded).run(&[&input]);
+    assert_eq!(found, Interpreter::new(&kept).run(&[&input])[..1]);
+}
+
+#[test]
+fn floats_at_the_edges_are_taken_off() {
+    let mut sketch = Sketch::default();
+    let real = sketch.tensor(&[1, 2, 2, 1], Element::F32, None, None);
+    sketch.0.inputs.push(real);
+    let x = sketch.activation(&[1, 2, 2, 1]);
+    sketch.op(OpKind::Quantize, &[real], x);
+    let y = sketch.same(x);
+    let out = sketch.tensor(&[1, 2, 2, 1], Element::F32, None, None);
+    sketch.op(OpKind::Dequantize, &[y], out);
+    let network = sketch.lower(&[out]);
+    assert_eq!(names(&network), ["MAX_POOL_2D"]);
+    for port in [network.inputs[0], network.outputs[0]] {
+        assert_eq!((port.element, port.scale, port.zero_point), (PortElement::F32, 0.5, 3));
+    }
+    let into: Vec<_> = network.folded.iter().map(|folded| folded.into.as_str()).collect();
+    assert_eq!(into, ["the network's input 0", "the network's output 0"]);
+}
+
+#[test]
+fn unsigned_codes_are_shifted() {
+    let mut sketch = Sketch::default();
+    let unsigned = |zero_point| Some(Quantization::per_tensor(0.5, zero_point));
+    let x = sketch.tensor(&[1, 2], Element::U8, unsigned(131), None);
+    sketch.0.inputs.push(x);
+    // The same codes once shifted: a view. Then another scale: a table.
+    let signed = sketch.activation(&[1, 2]);
+    sketch.op(OpKind::Quantize, &[x], signed);
+    let coarse =
+        sketch.tensor(&[1, 2], Element::U8, Some(Quantization::per_tensor(1.0, 128)), None);
+    sketch.op(OpKind::Quantize, &[signed], coarse);
+    let network = sketch.lower(&[coarse]);
+    assert_eq!(names(&network), ["LOOKUP"]);
+    assert_eq!(network.inputs[0].element, PortElement::U8);
+    assert_eq!((network.inputs[0].zero_point, network.outputs[0].zero_point), (3, 0));
+    // 4 steps of 1/2 above zero; 5 below, a tie, which the doubling multiply rounds up.
+    assert_eq!(Interpreter::new(&network).run(&[&[7, -2]]), [[2, -2]]);
+}
+
+#[test]
+fn an_unsigned_concatenation_brings_its_inputs_to_one_scale() {
+    let mut sketch = Sketch::default();
+    let quantization = |scale, zero_point| Some(Quantization::per_tensor(scale, zero_point));
+    let x = sketch.tensor(&[1, 2], Element::U8, quantization(0.5, 128), None);
+    sketch.0.inputs.push(x);
+    let y = sketch.tensor(&[1, 4], Element::U8, quantization(1.0, 100), None);
+    let kind = OpKind::Concatenation { axis: 1, activation: Activation::None };
+    sketch.op(kind, &[x, x], y);
+    let network = sketch.lower(&[y]);
+    assert_eq!(names(&network), ["LOOKUP", "LOOKUP"]);
+    assert_eq!(Interpreter::new(&network).run(&[&[20, -8]]), [[-18, -32, -18, -32]]);
+}
+
+#[test]
+fn a_constant_operand_is_a_layer() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 2]);
+    let scales = Some(Quantization::per_tensor(0.5, 3));
+    let constant = sketch.tensor(&[2], Element::I8, scales, Some(vec![5, 3]));
+    let y = sketch.activation(&[1, 1, 2, 2]);
+    sketch.op(OpKind::Add { activation: Activation::None }, &[x, constant], y);
+    let network = sketch.lower(&[y]);
+    assert_eq!(names(&network), ["CONSTANT", "ADD"]);
+    assert_eq!(Interpreter::new(&network).run(&[&[3, 3, 10, 11]]), [[5, 3, 12, 11]]);
+}
+
+#[test]
+fn what_no_output_depends_on_is_removed() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 2]);
+    let y = sketch.same(x);
+    let dead = sketch.same(y);
+    sketch.same(dead);
+    let network = sketch.lower(&[y]);
+    assert_eq!(network.layers.len(), 1);
+    assert_eq!(network.folded.len(), 2);
+    assert_eq!(network.tensor_of[dead.0], None);
+}

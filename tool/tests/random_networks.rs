@@ -1,0 +1,421 @@
+//! Random networks under random plans on random machines: every plan gives the same bytes.
+
+use std::sync::Arc;
+
+use pipeit_rt::platform::hosted::{HostCluster, Machine};
+use pipeit_tool::artefact::OwnedPlan;
+use pipeit_tool::cost::Costs;
+use pipeit_tool::graph::{
+    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Tensor, TensorIndex,
+};
+use pipeit_tool::lower::lower;
+use pipeit_tool::memory::Reuse;
+use pipeit_tool::partition::{Partition, StageSpec, TeamSpec};
+use pipeit_tool::session::{stream, with_pipeline};
+use proptest::prelude::*;
+
+/// A small reproducible source of choices (SplitMix64).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from `range`, both ends included.
+    fn pick(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
+        range.start() + (self.next() % u64::from(range.end() - range.start() + 1)) as u32
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.pick(0..=choices.len() as u32 - 1) as usize]
+    }
+}
+
+/// Grows a network operator by operator.
+struct Builder {
+    rng: Rng,
+    graph: Graph,
+}
+
+impl Builder {
+    fn tensor(&mut self, tensor: Tensor) -> TensorIndex {
+        self.graph.tensors.push(tensor);
+        TensorIndex(self.graph.tensors.len() - 1)
+    }
+
+    fn quantization(&mut self) -> Quantization {
+        let scale = f32::from(self.rng.pick(5..=200) as u16) / 1000.0;
+        Quantization::per_tensor(scale, i64::from(self.rng.pick(0..=255)) - 128)
+    }
+
+    fn activation(&mut self, shape: &[u32], quantization: Quantization) -> TensorIndex {
+        self.tensor(Tensor {
+            name: format!("t{}", self.graph.tensors.len()),
+            shape: shape.to_vec(),
+            element: Element::I8,
+            quantization: Some(quantization),
+            data: None,
+        })
+    }
+
+    fn constant(
+        &mut self,
+        shape: &[u32],
+        element: Element,
+        quantization: Option<Quantization>,
+        data: Vec<u8>,
+    ) -> TensorIndex {
+        let name = format!("c{}", self.graph.tensors.len());
+        let shape = shape.to_vec();
+        self.tensor(Tensor { name, shape, element, quantization, data: Some(Arc::from(data)) })
+    }
+
+    fn integers(&mut self, shape: &[u32], values: &[i32]) -> TensorIndex {
+        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(shape, Element::I32, None, data)
+    }
+
+    fn op(&mut self, kind: OpKind, inputs: &[TensorIndex], output: TensorIndex) -> TensorIndex {
+        self.graph.ops.push(Op {
+            kind,
+            inputs: inputs.iter().copied().map(Some).collect(),
+            outputs: vec![output],
+            index: self.graph.ops.len(),
+        });
+        output
+    }
+
+    fn shape(&self, tensor: TensorIndex) -> [u32; 4] {
+        self.graph.tensors[tensor.0].shape.as_slice().try_into().unwrap()
+    }
+
+    fn quantization_of(&self, tensor: TensorIndex) -> Quantization {
+        self.graph.tensors[tensor.0].quantization.clone().unwrap()
+    }
+
+    /// Weights of `shape` with one scale per slice along `axis`, and a bias.
+    fn weights(&mut self, shape: &[u32], axis: usize, input_scale: f32) -> [TensorIndex; 2] {
+        let channels = shape[axis];
+        let count = shape.iter().product::<u32>();
+        let data = (0..count).map(|_| self.rng.next() as u8).collect();
+        let scales: Vec<f32> =
+            (0..channels).map(|_| f32::from(self.rng.pick(1..=60) as u16) / 1000.0).collect();
+        let zero_points = vec![0; scales.len()];
+        let bias = (0..channels).map(|_| self.rng.pick(0..=4000) as i32 - 2000);
+        let bias: Vec<i32> = bias.collect();
+        let bias_scales = scales.iter().map(|scale| scale * input_scale).collect();
+        let quantization = Quantization { scales, zero_points: zero_points.clone(), axis };
+        let weights = self.constant(shape, Element::I8, Some(quantization), data);
+        let bias = self.integers(&[channels], &bias);
+        self.graph.tensors[bias.0].quantization =
+            Some(Quantization { scales: bias_scales, zero_points, axis: 0 });
+        [weights, bias]
+    }
+
+    fn fused(&mut self) -> Activation {
+        self.rng.of(&[Activation::None, Activation::Relu, Activation::Relu6])
+    }
+
+    /// Extent after a window, or `None` when the image is smaller than the window.
+    fn out(input: u32, window: u32, stride: u32, padding: Padding) -> Option<u32> {
+        match padding {
+            Padding::Valid => input.checked_sub(window).map(|n| n / stride + 1),
+            _ => Some(input.div_ceil(stride)),
+        }
+    }
+
+    /// A convolution to `channels` channels, of the same extents when `same`.
+    fn conv(&mut self, from: TensorIndex, channels: u32, same: bool) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let taps = [self.rng.pick(1..=3), self.rng.pick(1..=3)];
+        let mut conv = Conv {
+            padding: self.rng.of(&[Padding::Same, Padding::Valid]),
+            stride: [self.rng.pick(1..=2), self.rng.pick(1..=2)],
+            dilation: [1, self.rng.pick(1..=2)],
+            activation: self.fused(),
+        };
+        let window = |axis: usize, conv: &Conv| (taps[axis] - 1) * conv.dilation[axis] + 1;
+        let fits = window(0, &conv) <= h && window(1, &conv) <= w;
+        if same || !fits {
+            conv.padding = Padding::Same;
+        }
+        if same {
+            conv.stride = [1, 1];
+        }
+        let oh = Self::out(h, window(0, &conv), conv.stride[0], conv.padding).unwrap();
+        let ow = Self::out(w, window(1, &conv), conv.stride[1], conv.padding).unwrap();
+        let even = c.is_multiple_of(2) && channels.is_multiple_of(2);
+        let groups = if even && self.rng.pick(0..=3) == 0 { 2 } else { 1 };
+        let scale = self.quantization_of(from).scales[0];
+        let [weights, bias] = self.weights(&[channels, taps[0], taps[1], c / groups], 0, scale);
+        let quantization = self.quantization();
+        let to = self.activation(&[1, oh, ow, channels], quantization);
+        self.op(OpKind::Conv2d(conv), &[from, weights, bias], to)
+    }
+
+    fn depthwise(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let channels = c * self.rng.pick(1..=2);
+        let conv = Conv {
+            padding: Padding::Same,
+            stride: [self.rng.pick(1..=2); 2],
+            dilation: [1, 1],
+            activation: self.fused(),
+        };
+        let shape = [1, h.div_ceil(conv.stride[0]), w.div_ceil(conv.stride[1]), channels];
+        let scale = self.quantization_of(from).scales[0];
+        let [weights, bias] = self.weights(&[1, 3, 3, channels], 3, scale);
+        let quantization = self.quantization();
+        let to = self.activation(&shape, quantization);
+        self.op(OpKind::DepthwiseConv2d(conv), &[from, weights, bias], to)
+    }
+
+    fn pool(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let taps = [self.rng.pick(1..=3).min(h), self.rng.pick(1..=3).min(w)];
+        let padding = self.rng.of(&[Padding::Same, Padding::Valid]);
+        let stride = [self.rng.pick(1..=2); 2];
+        let pool = Pool { padding, stride, taps, activation: Activation::None };
+        let oh = Self::out(h, taps[0], stride[0], padding).unwrap();
+        let ow = Self::out(w, taps[1], stride[1], padding).unwrap();
+        let quantization = self.quantization_of(from);
+        let to = self.activation(&[1, oh, ow, c], quantization);
+        let kind = self.rng.of(&[OpKind::AveragePool2d(pool), OpKind::MaxPool2d(pool)]);
+        self.op(kind, &[from], to)
+    }
+
+    /// A residual: the tensor plus a convolution of itself.
+    fn residual(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from);
+        let branch = self.conv(from, shape[3], true);
+        let quantization = self.quantization();
+        let to = self.activation(&shape, quantization);
+        let activation = self.fused();
+        self.op(OpKind::Add { activation }, &[from, branch], to)
+    }
+
+    /// Two or three convolutions side by side, joined along an axis.
+    fn inception(&mut self, from: TensorIndex) -> TensorIndex {
+        let axis = self.rng.pick(1..=3) as usize;
+        let width = self.rng.pick(1..=20);
+        let mut branches = Vec::new();
+        for _ in 0..self.rng.pick(2..=3) {
+            let channels = if axis == 3 { self.rng.pick(1..=20) } else { width };
+            branches.push(self.conv(from, channels, true));
+        }
+        if self.rng.pick(0..=1) == 0 && (axis != 3 || self.rng.pick(0..=1) == 0) {
+            // A branch twice, and so one that cannot be written in place.
+            branches.push(branches[0]);
+        }
+        let quantization = self.quantization_of(branches[0]);
+        for &branch in &branches {
+            self.graph.tensors[branch.0].quantization = Some(quantization.clone());
+        }
+        let mut shape = self.shape(branches[0]);
+        shape[axis] = branches.iter().map(|&branch| self.shape(branch)[axis]).sum();
+        let to = self.activation(&shape, quantization);
+        let axis = self.rng.of(&[axis as i32, axis as i32 - 4]);
+        let kind = OpKind::Concatenation { axis, activation: Activation::None };
+        self.op(kind, &branches, to)
+    }
+
+    fn pad(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let p: [i32; 6] = std::array::from_fn(|_| self.rng.pick(0..=2) as i32);
+        let pads = self.integers(&[4, 2], &[0, 0, p[0], p[1], p[2], p[3], p[4], p[5]]);
+        let add = |n: u32, at: usize| n + (p[at] + p[at + 1]) as u32;
+        let quantization = self.quantization_of(from);
+        let to = self.activation(&[1, add(h, 0), add(w, 2), add(c, 4)], quantization);
+        self.op(OpKind::Pad, &[from, pads], to)
+    }
+
+    fn mean(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, _, _, c] = self.shape(from);
+        let axes = self.integers(&[2], &[1, 2]);
+        let quantization = self.quantization();
+        let to = self.activation(&[1, c], quantization);
+        self.op(OpKind::Mean, &[from, axes], to)
+    }
+
+    /// Everything into a few classes.
+    fn classifier(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let (len, classes) = (h * w * c, self.rng.pick(2..=12));
+        let quantization = self.quantization_of(from);
+        let scale = quantization.scales[0];
+        let flat = self.activation(&[1, len], quantization);
+        self.op(OpKind::Reshape, &[from], flat);
+        let [weights, bias] = self.weights(&[classes, len], 0, scale);
+        let quantization = self.quantization();
+        let logits = self.activation(&[1, classes], quantization);
+        let activation = Activation::None;
+        self.op(OpKind::FullyConnected { activation }, &[flat, weights, bias], logits);
+        let to = self.activation(&[1, classes], Quantization::per_tensor(1.0 / 256.0, -128));
+        self.op(OpKind::Softmax { beta: 1.0 }, &[logits], to)
+    }
+}
+
+/// A network of some operators: a chain with branches, one or two inputs and outputs.
+fn network(seed: u64, operators: u32) -> Graph {
+    let mut b = Builder { rng: Rng(seed), graph: Graph::default() };
+    let shape = [1, b.rng.pick(3..=10), b.rng.pick(3..=10), b.rng.pick(1..=12)];
+    let quantization = b.quantization();
+    let input = b.activation(&shape, quantization);
+    b.graph.inputs.push(input);
+    let mut at = input;
+    if b.rng.pick(0..=2) == 0 {
+        let quantization = b.quantization();
+        let second = b.activation(&shape, quantization);
+        b.graph.inputs.push(second);
+        let quantization = b.quantization();
+        let to = b.activation(&shape, quantization);
+        at = b.op(OpKind::Add { activation: Activation::None }, &[input, second], to);
+    }
+    let mut earlier = vec![at];
+    for _ in 0..operators {
+        // Mostly on from the last tensor, sometimes from one before: a branch that is dead
+        // unless it becomes an output.
+        let from = if b.rng.pick(0..=5) == 0 { b.rng.of(&earlier) } else { at };
+        at = match b.rng.pick(0..=7) {
+            0 | 1 => {
+                let channels = b.rng.pick(1..=24);
+                b.conv(from, channels, false)
+            }
+            2 => b.depthwise(from),
+            3 => b.pool(from),
+            4 | 5 => b.residual(from),
+            6 => b.inception(from),
+            _ => b.pad(from),
+        };
+        earlier.push(at);
+    }
+    let last = match b.rng.pick(0..=2) {
+        0 => b.mean(at),
+        1 => b.classifier(at),
+        _ => at,
+    };
+    b.graph.outputs.push(last);
+    let extra = b.rng.of(&earlier);
+    let taken = extra == last || b.graph.inputs.contains(&extra);
+    if b.rng.pick(0..=2) == 0 && !taken {
+        b.graph.outputs.push(extra);
+    }
+    b.graph
+}
+
+/// One to four clusters of one to three cores, and stages of teams on some of them.
+fn partition(rng: &mut Rng, layers: usize) -> (Machine, Partition) {
+    let cpus: Vec<_> = Machine::detect().clusters.into_iter().flat_map(|c| c.cpus).collect();
+    let mut clusters = Vec::new();
+    let mut teams = Vec::new();
+    for cluster in 0..rng.pick(1..=4) as usize {
+        let cores = rng.pick(1..=3) as usize;
+        let dealt = (0..cores).map(|core| cpus[(cluster + core) % cpus.len()]).collect();
+        clusters.push(HostCluster::new(&format!("c{cluster}"), dealt));
+        let mut left = cores as u8;
+        while left > 0 {
+            let cores = rng.pick(1..=left.into()) as u8;
+            teams.push(TeamSpec { cluster, cores });
+            left -= cores;
+        }
+    }
+    let count = (rng.pick(1..=teams.len() as u32) as usize).min(layers);
+    let mut cuts: Vec<u16> = vec![0, layers as u16];
+    while cuts.len() < count + 1 {
+        let cut = rng.pick(1..=layers as u32 - 1) as u16;
+        if !cuts.contains(&cut) {
+            cuts.push(cut);
+        }
+    }
+    cuts.sort_unstable();
+    let mut stages: Vec<_> = cuts
+        .windows(2)
+        .map(|cut| StageSpec { layers: Some(cut[0]..cut[1]), teams: Vec::new() })
+        .collect();
+    // Every stage gets a team, some get the others, some teams stay out.
+    for stage in &mut stages {
+        stage.teams.push(teams.swap_remove(rng.pick(0..=teams.len() as u32 - 1) as usize));
+    }
+    for team in teams {
+        let stage = rng.pick(0..=count as u32) as usize;
+        if let Some(stage) = stages.get_mut(stage) {
+            stage.teams.push(team);
+        }
+    }
+    (Machine { clusters }, Partition { stages })
+}
+
+/// All outputs of all frames under a plan.
+fn run(
+    model: &pipeit_rt::Model<'_>,
+    plan: &OwnedPlan,
+    machine: &Machine,
+    frames: &[Vec<Vec<i8>>],
+) -> Vec<Vec<i8>> {
+    let plan = plan.check(model).unwrap();
+    let mut results = Vec::new();
+    let mut next = frames.iter();
+    with_pipeline(&plan, machine, |pipeline| {
+        let fill = |frame: &mut pipeit_rt::pipeline::InputFrame<'_, '_, _>| {
+            let Some(inputs) = next.next() else { return false };
+            for (i, codes) in inputs.iter().enumerate() {
+                frame.input(i).unwrap().copy_from_slice(codes);
+            }
+            true
+        };
+        stream(pipeline, fill, |output| {
+            let outputs = (0..model.outputs.len()).flat_map(|i| output.output(i).unwrap());
+            results.push(outputs.copied().collect());
+        })
+        .unwrap();
+    })
+    .unwrap();
+    results
+}
+
+fn cases() -> u32 {
+    if std::env::var_os("PIPEIT_EMULATED").is_some() { 20 } else { 1_000 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_plan_gives_the_same_bytes(seed: u64, operators in 1u32..9) {
+        let graph = network(seed, operators);
+        let network = lower(&graph).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let model = network.check().unwrap();
+        let layers = model.layers.len();
+        let costs = Costs::of(&model);
+        let mut rng = Rng(!seed);
+        let frames: Vec<Vec<Vec<i8>>> = (0..5)
+            .map(|_| {
+                let codes = |port: &pipeit_rt::model::Port| {
+                    let count = model.tensor(port.tensor).unwrap().shape.elements();
+                    (0..count).map(|_| rng.next() as i8).collect()
+                };
+                model.inputs.iter().map(codes).collect()
+            })
+            .collect();
+        // Nothing shares memory: what every other plan must equal.
+        let one = Machine { clusters: vec![HostCluster::new("one", vec![0])] };
+        let keep = Partition::one_core().plan(&model, &one, &costs, Some(1), Reuse::Keep).unwrap();
+        let expected = run(&model, &keep, &one, &frames);
+        for _ in 0..3 {
+            let (machine, partition) = partition(&mut rng, layers);
+            let slots = rng.pick(1..=6) as usize;
+            let plan =
+                partition.plan(&model, &machine, &costs, Some(slots), Reuse::Share).unwrap();
+            prop_assert_eq!(&run(&model, &plan, &machine, &frames), &expected, "{:?}", partition);
+        }
+    }
+}
