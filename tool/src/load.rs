@@ -40,7 +40,7 @@ pub struct LoadError {
     pub path: PathBuf,
     /// Why.
     #[source]
-    pub reason: LoadReason,
+    pub reason: Box<LoadReason>,
 }
 
 /// See [`LoadError`].
@@ -76,7 +76,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let bytes = fs::read(path).map_err(LoadReason::from);
     bytes
         .and_then(|bytes| from_bytes(&bytes, path.extension().and_then(|e| e.to_str())))
-        .map_err(|reason| LoadError { path: path.to_owned(), reason })
+        .map_err(|reason| LoadError { path: path.to_owned(), reason: Box::new(reason) })
 }
 
 /// As [`load`]; `extension` decides when the bytes do not.

@@ -61,7 +61,8 @@ pub fn balance(loads: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Length {
-    /// Seconds, after a warm-up of a tenth of it in which every team has seen a frame.
+    /// Seconds, after a warm-up of a tenth of it in which every team has seen a frame; longer
+    /// where it takes longer to finish two frames per team.
     pub seconds: f64,
     /// Frames to send at least, those of the warm-up included.
     pub frames: usize,
@@ -69,6 +70,8 @@ pub struct Length {
 
 /// The frames counted.
 struct Window {
+    /// The first frame.
+    first: usize,
     begun: Instant,
     ended: Instant,
     before: Vec<StageStats>,
@@ -90,16 +93,20 @@ pub fn measure<'a>(
 ) -> Result<Measurement, CallError> {
     let time = Duration::from_secs_f64(length.seconds);
     let warm_up = pipeline.plan().teams.len();
+    let least = 2 * warm_up;
     let stats = || -> Vec<_> { (0..).map_while(|stage| pipeline.stats(stage)).collect() };
     let started = std::cell::RefCell::new(Vec::new());
     let window = std::cell::RefCell::new(None::<Window>);
-    let is_over = || window.borrow().as_ref().is_some_and(|w| w.begun.elapsed() >= time);
+    let is_over = |sent: usize| {
+        let window = window.borrow();
+        window.as_ref().is_some_and(|w| w.begun.elapsed() >= time && sent >= w.first + least)
+    };
     let mut taken = 0;
     stream(
         pipeline,
         |frame| {
             let index = started.borrow().len();
-            if index >= length.frames && is_over() {
+            if index >= length.frames && is_over(index) {
                 return false;
             }
             fill(index, frame);
@@ -115,9 +122,16 @@ pub fn measure<'a>(
                 None if taken >= warm_up && now - started.borrow()[0] >= time / 10 => {
                     let before = stats();
                     let (after, latencies) = (before.clone(), Vec::new());
-                    *window = Some(Window { begun: now, ended: now, before, after, latencies });
+                    *window = Some(Window {
+                        first: taken,
+                        begun: now,
+                        ended: now,
+                        before,
+                        after,
+                        latencies,
+                    });
                 }
-                Some(w) if w.latencies.is_empty() || now - w.begun <= time => {
+                Some(w) if w.latencies.len() < least || now - w.begun <= time => {
                     w.latencies.push(now - started.borrow()[taken - 1]);
                     w.ended = now;
                     w.after = stats();

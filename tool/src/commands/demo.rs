@@ -5,7 +5,7 @@ use std::io::Write;
 use pipeit_rt::model::Model;
 use pipeit_rt::pipeline::InputFrame;
 use pipeit_rt::plan::Plan;
-use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
 use serde_json::json;
 
 use super::CommandError;
@@ -114,7 +114,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
         writeln!(out, "{report}")?;
         return Ok(());
     }
+    let layers = model.layers.len();
+    writeln!(
+        out,
+        "handwritten digits, {layers} layers, planned over {}\n",
+        machine_line(&machine)
+    )?;
     print_digits(&digits, &outputs, model, out)?;
+    writeln!(out)?;
     writeln!(out, "{}", stage_table(&measured, &plan, &machine))?;
     if plan.stages.len() == 1 {
         writeln!(out, "one core, thus one stage")?;
@@ -126,6 +133,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     writeln!(out, "accuracy {accuracy:.1} % on {} held-out images", outputs.len())?;
     writeln!(out, "every byte equals one core's and those of TFLite's reference kernels")?;
     Ok(())
+}
+
+/// The clusters with their CPUs: `big 0,1, little 2`.
+fn machine_line(machine: &Machine) -> String {
+    let cluster = |cluster: &HostCluster| {
+        let cpus: Vec<_> = cluster.cpus.iter().map(usize::to_string).collect();
+        format!("{} {}", cluster.name, cpus.join(","))
+    };
+    machine.clusters.iter().map(cluster).collect::<Vec<_>>().join(", ")
 }
 
 /// Streams the images over and over; the outputs are those of the first round. Every output

@@ -38,7 +38,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let (machine, owned) = choose(&artefact, &args.plan)?;
     let plan = owned.check(artefact.model)?;
     if let Some(path) = &args.output {
-        write_file(path, &artefact::write(artefact.model, &[owned.clone()], &[])?)?;
+        write_file(path, &artefact::write(artefact.model, std::slice::from_ref(&owned), &[])?)?;
     }
     if args.json {
         writeln!(out, "{}", report::plan_json(&plan, &machine))?;

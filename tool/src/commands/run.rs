@@ -135,7 +135,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let frames_per_second = results.len() as f64 / seconds;
     let label = |index: usize| labels.get(index).map(String::as_str);
     if args.json {
-        let images = results.iter().map(|(name, top)| image_json(name, top, output, &label));
+        let images = results.iter().map(|(name, top)| image_json(name, top, output, label));
         let report = json!({
             "images": images.collect::<Vec<_>>(),
             "frames": results.len(),
