@@ -352,8 +352,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         Ok(table)
     }
 
-    /// Bytes of memory that [`new`](Self::new) takes for `plan` on this platform: activations
-    /// ([`Plan::arena_bytes`]) and the pipeline's own state.
+    /// Bytes of memory that [`new`](Self::new) takes for `plan` on this platform: the activations
+    /// ([`arena_bytes`](crate::plan::PlanTables::arena_bytes)) and the pipeline's own state.
     #[must_use]
     pub fn memory_bytes(plan: &Plan<'_>) -> usize {
         let teams = plan.teams.len();
@@ -475,6 +475,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         self.finished.signal();
     }
 
+    /// Stops when dropped, also by a panic; cores that nobody stops would wait for ever.
+    #[must_use = "dropped at once, it stops at once"]
+    pub const fn stop_on_drop(&self) -> StopOnDrop<'_, 'a, P> {
+        StopOnDrop { pipeline: self }
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
@@ -575,6 +581,18 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let start = (placement.offset as usize).checked_add(tensor.offset as usize)?;
         let end = start.checked_add(tensor.layout.hwc.elements())?;
         (placement.home == Home::Slot).then_some(start..end)
+    }
+}
+
+/// What [`Pipeline::stop_on_drop`] gives.
+#[derive(Debug)]
+pub struct StopOnDrop<'p, 'a, P: Platform> {
+    pipeline: &'p Pipeline<'a, P>,
+}
+
+impl<P: Platform> Drop for StopOnDrop<'_, '_, P> {
+    fn drop(&mut self) {
+        self.pipeline.stop();
     }
 }
 

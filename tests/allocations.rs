@@ -54,15 +54,22 @@ fn nothing_allocates_after_start_up() {
             assert!(output.output(0).unwrap().iter().all(|&c| c == (number as i8).wrapping_add(6)));
         }
     };
+    let started = AtomicU64::new(0);
     machine.run(
-        |core| pipeline.run_core(core).unwrap(),
+        |core| {
+            started.fetch_add(1, Ordering::Relaxed);
+            pipeline.run_core(core).unwrap();
+        },
         || {
-            // Threads have started, and what they set up for themselves is there.
+            let _stop = pipeline.stop_on_drop();
+            // Threads that start allocate, however late they do.
+            while started.load(Ordering::Relaxed) < 5 {
+                std::thread::yield_now();
+            }
             frames(50);
             let before = ALLOCATIONS.load(Ordering::Relaxed);
-            frames(if is_slow() { 200 } else { 5_000 });
+            frames(if is_slow() { 100 } else { 1_000 });
             assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before);
-            pipeline.stop();
         },
     );
 }

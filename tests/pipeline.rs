@@ -37,9 +37,8 @@ fn run<R>(
             let _ = pipeline.run_core(core);
         },
         || {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&pipeline)));
-            pipeline.stop();
-            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let _stop = pipeline.stop_on_drop();
+            body(&pipeline)
         },
     )
 }
@@ -163,10 +162,10 @@ fn admission_refuses_blocks_or_drops() {
     machine.run(
         |core| pipeline.run_core(core).unwrap(),
         || {
+            let _stop = pipeline.stop_on_drop();
             let output = pipeline.poll(Wait::Forever).unwrap();
             assert_eq!(output.id(), FrameId(3));
             assert_eq!(output.output(0).unwrap(), codes(3).map(|code| code.wrapping_add(2)));
-            pipeline.stop();
         },
     );
 }

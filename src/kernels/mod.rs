@@ -1,10 +1,10 @@
 //! Fixed-point kernels: the operators' contracts and, per path, what computes them.
 //!
-//! An operator is one file in [`reference`]: its parameters, the check of shapes and
+//! An operator is one file in [`mod@reference`]: its parameters, the check of shapes and
 //! spans that makes its kernel unable to fail, how its work divides over a team, and the
 //! portable kernel, which *defines* the result to the bit. Every other path is a folder
 //! of kernels that equal it. To add an operator, write its file and add a line to
-//! [`operators!`] below.
+//! `operators!` below.
 //!
 //! Kernels know shapes and bytes, neither layers nor plans nor threads.
 #![forbid(unsafe_code)]

@@ -73,10 +73,10 @@ struct Window {
     /// The first frame.
     first: usize,
     begun: Instant,
-    ended: Instant,
     before: Vec<StageStats>,
     after: Vec<StageStats>,
-    latencies: Vec<Duration>,
+    /// When each frame was finished, and its latency.
+    finished: Vec<(Instant, Duration)>,
 }
 
 /// Sends frames for as long as `length` says. `fill` writes the inputs of frame 0, 1, …;
@@ -121,34 +121,37 @@ pub fn measure<'a>(
             match window.as_mut() {
                 None if taken >= warm_up && now - started.borrow()[0] >= time / 10 => {
                     let before = stats();
-                    let (after, latencies) = (before.clone(), Vec::new());
-                    *window = Some(Window {
-                        first: taken,
-                        begun: now,
-                        ended: now,
-                        before,
-                        after,
-                        latencies,
-                    });
+                    let (after, finished) = (before.clone(), Vec::new());
+                    *window = Some(Window { first: taken, begun: now, before, after, finished });
                 }
-                Some(w) if w.latencies.len() < least || now - w.begun <= time => {
-                    w.latencies.push(now - started.borrow()[taken - 1]);
-                    w.ended = now;
+                Some(w) if w.finished.len() < least || now - w.begun <= time => {
+                    w.finished.push((now, now - started.borrow()[taken - 1]));
                     w.after = stats();
                 }
                 _ => {}
             }
         },
     )?;
+    let side_by_side = (0..).map_while(|stage| match pipeline.plan().teams_of(stage).len() {
+        0 => None,
+        teams => Some(teams),
+    });
+    let side_by_side = side_by_side.max().unwrap_or(1);
     Ok(window.into_inner().map_or_else(
         || Measurement { frames: 0, seconds: 0.0, latencies: Vec::new(), stages: Vec::new() },
-        Window::finish,
+        |window| window.finish(side_by_side),
     ))
 }
 
 impl Window {
-    fn finish(mut self) -> Measurement {
-        self.latencies.sort_unstable();
+    /// Teams of one stage finish `side_by_side` frames at about the same time, so that only a
+    /// multiple of that many takes a time that says anything about the next.
+    fn finish(self, side_by_side: usize) -> Measurement {
+        let frames = self.finished.len() - self.finished.len() % side_by_side;
+        let counted = self.finished.get(..frames).unwrap_or(&[]);
+        let ended = counted.last().map_or(self.begun, |&(finished, _)| finished);
+        let mut latencies: Vec<_> = counted.iter().map(|&(_, latency)| latency).collect();
+        latencies.sort_unstable();
         let load = |(before, after): (&StageStats, &StageStats)| {
             let busy = after.busy.since(before.busy).0 as f64;
             let starved = after.starved.since(before.starved).0 as f64;
@@ -156,10 +159,10 @@ impl Window {
             Load { busy: busy / all, starved: starved / all }
         };
         Measurement {
-            frames: self.latencies.len(),
-            seconds: (self.ended - self.begun).as_secs_f64(),
+            frames,
+            seconds: (ended - self.begun).as_secs_f64(),
             stages: self.before.iter().zip(&self.after).map(load).collect(),
-            latencies: self.latencies,
+            latencies,
         }
     }
 }

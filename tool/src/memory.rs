@@ -1,13 +1,15 @@
 //! Places activations: what crosses a stage boundary in the slot, the rest in arenas.
 //!
-//! Storages whose lifetimes overlap must not; the largest are placed first, each at the
-//! lowest offset that is free for as long as it lives.
+//! Storages that live at the same time must be apart. How tightly they can be packed depends
+//! on the order in which they are placed; several are tried.
 
 use std::ops::Range;
 
 use pipeit_rt::model::Model;
 use pipeit_rt::plan::{Home, Lifetime, Placement};
 use pipeit_rt::weights::ALIGNMENT;
+
+use crate::noise::Noise;
 
 /// Where every storage lies, and what that takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,69 +39,175 @@ pub fn lifetimes(model: &Model<'_>) -> Vec<Lifetime> {
     lifetimes
 }
 
-/// Places the storages of `model` for stages of these layers.
+/// What places a stage's activations: its layers, and how many teams each need an arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageNeeds {
+    /// The layers.
+    pub layers: Range<u16>,
+    /// Number of teams.
+    pub teams: usize,
+}
+
+/// Places the storages of `model` for these stages and `slots` frames in flight.
+///
+/// What only one stage uses goes into its arenas, unless it takes less memory in the slots:
+/// with one slot, say, where input and output can share bytes with what lies between them.
 #[must_use]
-pub fn place(model: &Model<'_>, stages: &[Range<u16>], reuse: Reuse) -> Layout {
-    let lifetimes = lifetimes(model);
-    let ports = || model.inputs.iter().chain(model.outputs);
+pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reuse) -> Layout {
+    let in_slots = assign(model, stages, reuse, |_| None);
+    if reuse == Reuse::Keep {
+        return in_slots;
+    }
+    let in_arenas = assign(model, stages, reuse, |lifetime| {
+        let inside = |stage: &StageNeeds| {
+            stage.layers.contains(&lifetime.first) && stage.layers.contains(&lifetime.last)
+        };
+        stages.iter().position(inside)
+    });
+    let bytes = |layout: &Layout| {
+        let arenas = stages.iter().zip(&layout.arena_bytes);
+        let arenas: u64 = arenas.map(|(stage, &n)| stage.teams as u64 * u64::from(n)).sum();
+        slots as u64 * u64::from(layout.slot_bytes) + arenas
+    };
+    if bytes(&in_slots) < bytes(&in_arenas) { in_slots } else { in_arenas }
+}
+
+/// Packs the slot and the arenas; `arena` says whose arena a storage goes into that is no
+/// input or output of the network.
+fn assign(
+    model: &Model<'_>,
+    stages: &[StageNeeds],
+    reuse: Reuse,
+    arena: impl Fn(Lifetime) -> Option<usize>,
+) -> Layout {
     let is_port = |storage: usize| {
-        ports().any(|port| {
+        model.inputs.iter().chain(model.outputs).any(|port| {
             model.tensor(port.tensor).is_some_and(|t| usize::from(t.storage.0) == storage)
         })
     };
-    let stage_of = |lifetime: Lifetime| {
-        let inside =
-            |stage: &Range<u16>| stage.contains(&lifetime.first) && stage.contains(&lifetime.last);
-        stages.iter().position(inside)
-    };
     // Per memory (the slot, then the arena of each stage) its storages.
     let mut memories = vec![Vec::new(); stages.len() + 1];
-    for (storage, &lifetime) in lifetimes.iter().enumerate() {
+    for (storage, &lifetime) in lifetimes(model).iter().enumerate() {
         if lifetime == Lifetime::NEVER {
             continue;
         }
-        let arena = stage_of(lifetime).filter(|_| !is_port(storage) && reuse == Reuse::Share);
+        let memory = arena(lifetime).filter(|_| !is_port(storage)).map_or(0, |stage| stage + 1);
         let lifetime = match reuse {
             Reuse::Share => lifetime,
             Reuse::Keep => Lifetime { first: 0, last: u16::MAX },
         };
         let bytes = u64::from(model.storages[storage]).next_multiple_of(ALIGNMENT as u64);
-        memories[arena.map_or(0, |stage| stage + 1)].push((storage, bytes, lifetime));
+        memories[memory].push(Item { storage, bytes, lifetime });
     }
     let unused = Placement { home: Home::Slot, offset: 0 };
     let mut placements = vec![unused; model.storages.len()];
     let mut sizes = Vec::new();
-    for (memory, storages) in memories.iter_mut().enumerate() {
+    for (memory, items) in memories.iter().enumerate() {
         let home = if memory == 0 { Home::Slot } else { Home::Arena };
-        // A stable order makes the same network give the same artefact.
-        storages.sort_by_key(|&(storage, bytes, _)| (std::cmp::Reverse(bytes), storage));
-        let mut placed: Vec<(Range<u64>, Lifetime)> = Vec::new();
-        let mut size = 0;
-        for &(storage, bytes, lifetime) in storages.iter() {
-            let offset = lowest_free(&placed, bytes, lifetime);
-            let at = placed.partition_point(|(range, _)| range.start < offset);
-            placed.insert(at, (offset..offset + bytes, lifetime));
-            placements[storage] = Placement { home, offset: offset as u32 };
-            size = size.max(offset + bytes);
+        let packing = pack(items);
+        for (item, &offset) in items.iter().zip(&packing.offsets) {
+            placements[item.storage] = Placement { home, offset: offset as u32 };
         }
-        sizes.push(u32::try_from(size).unwrap_or(u32::MAX));
+        sizes.push(u32::try_from(packing.size).unwrap_or(u32::MAX));
     }
     Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) }
 }
 
-/// The lowest offset with `bytes` that no storage of an overlapping lifetime uses; `placed`
-/// is sorted by offset.
-fn lowest_free(placed: &[(Range<u64>, Lifetime)], bytes: u64, lifetime: Lifetime) -> u64 {
-    let mut offset = 0;
-    for (range, other) in placed {
-        if lifetime.overlaps(*other) {
+/// A storage to be placed.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    storage: usize,
+    /// A multiple of 64.
+    bytes: u64,
+    lifetime: Lifetime,
+}
+
+/// Offsets, indexed like the items, and the bytes they take.
+struct Packing {
+    offsets: Vec<u64>,
+    size: u64,
+}
+
+/// Exchanges tried when the usual orders leave gaps, for this many items; fewer for more.
+const EXCHANGES: usize = 400_000;
+
+/// Places each item at the lowest offset that is free while it lives: in some usual orders,
+/// then with neighbours exchanged for as long as it helps, until nothing is wasted.
+fn pack(items: &[Item]) -> Packing {
+    // The live set only grows where something begins to live.
+    let live_at_start: Vec<u64> = items
+        .iter()
+        .map(|item| {
+            let at = item.lifetime.first;
+            let lives = |l: Lifetime| l.first <= at && at <= l.last;
+            items.iter().filter(|item| lives(item.lifetime)).map(|item| item.bytes).sum()
+        })
+        .collect();
+    let bound = live_at_start.iter().copied().max().unwrap_or(0);
+    // The largest live set each item is part of.
+    let crowd: Vec<u64> = items
+        .iter()
+        .map(|Item { lifetime, .. }| {
+            let starts = items.iter().map(|other| other.lifetime.first);
+            let sets = starts.zip(&live_at_start);
+            let during = sets.filter(|(at, _)| lifetime.first <= *at && *at <= lifetime.last);
+            during.map(|(_, &live)| live).max().unwrap_or(0)
+        })
+        .collect();
+    let order_by = |key: &dyn Fn(usize) -> (u64, u64)| {
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(key(i)));
+        order
+    };
+    let length = |i: usize| u64::from(items[i].lifetime.last - items[i].lifetime.first);
+    let orders = [
+        order_by(&|i| (items[i].bytes, length(i))),
+        order_by(&|i| (crowd[i], items[i].bytes)),
+        order_by(&|i| (length(i), items[i].bytes)),
+    ];
+    let mut best = Packing { offsets: Vec::new(), size: u64::MAX };
+    let mut best_order = Vec::new();
+    for order in orders {
+        let packing = pack_in_order(items, &order);
+        if packing.size < best.size {
+            (best, best_order) = (packing, order);
+        }
+    }
+    let mut noise = Noise::new(0);
+    for _ in 0..EXCHANGES / (items.len() * items.len()).max(1) {
+        if best.size <= bound {
+            break;
+        }
+        let mut order = best_order.clone();
+        let [a, b] = [0; 2].map(|_| noise.below(items.len()));
+        order.swap(a, b);
+        let packing = pack_in_order(items, &order);
+        if packing.size <= best.size {
+            (best, best_order) = (packing, order);
+        }
+    }
+    best
+}
+
+fn pack_in_order(items: &[Item], order: &[usize]) -> Packing {
+    let mut packing = Packing { offsets: vec![0; items.len()], size: 0 };
+    // Sorted by offset.
+    let mut placed: Vec<(Range<u64>, Lifetime)> = Vec::new();
+    for &index in order {
+        let Item { bytes, lifetime, .. } = items[index];
+        let mut offset = 0;
+        for (range, _) in placed.iter().filter(|(_, other)| lifetime.overlaps(*other)) {
             if range.start >= offset + bytes {
                 break;
             }
             offset = offset.max(range.end);
         }
+        let at = placed.partition_point(|(range, _)| range.start < offset);
+        placed.insert(at, (offset..offset + bytes, lifetime));
+        packing.offsets[index] = offset;
+        packing.size = packing.size.max(offset + bytes);
     }
-    offset
+    packing
 }
 
 /// The most bytes of activations any layer needs at once: what no placement can go below

@@ -20,7 +20,7 @@ use pipeit_rt::topology::ClusterId;
 
 use crate::artefact::OwnedPlan;
 use crate::cost::Costs;
-use crate::memory::{self, Reuse};
+use crate::memory::{self, Reuse, StageNeeds};
 
 /// Most stages of a partition that is not stated.
 const MAX_STAGES: usize = 8;
@@ -243,7 +243,18 @@ impl Partition {
         let mut used = vec![0usize; machine.clusters.len()];
         let mut teams = Vec::new();
         let mut stages = Vec::new();
-        let layout = memory::place(model, &ranges, reuse);
+        let teams_planned = self.stages.iter().map(|stage| stage.teams.len());
+        let slots =
+            slots.unwrap_or_else(|| (2 * teams_planned.clone().sum::<usize>() + 1).min(MAX_SLOTS));
+        if !(1..=MAX_SLOTS).contains(&slots) {
+            return Err(PartitionError::Slots { slots });
+        }
+        let needs: Vec<_> = ranges
+            .iter()
+            .zip(teams_planned)
+            .map(|(layers, teams)| StageNeeds { layers: layers.clone(), teams })
+            .collect();
+        let layout = memory::place(model, &needs, slots, reuse);
         for ((spec, layers), &arena_bytes) in
             self.stages.iter().zip(ranges).zip(&layout.arena_bytes)
         {
@@ -267,10 +278,6 @@ impl Partition {
                 });
             }
             stages.push(Stage { layers, teams: first_team..teams.len() as u8, arena_bytes });
-        }
-        let slots = slots.unwrap_or((2 * teams.len() + 1).min(MAX_SLOTS));
-        if !(1..=MAX_SLOTS).contains(&slots) {
-            return Err(PartitionError::Slots { slots });
         }
         let paths = machine.clusters.iter().map(|_| Path::Reference).collect();
         let needs = Needs { paths, slots: slots as u8, slot_bytes: layout.slot_bytes };

@@ -24,15 +24,6 @@ pub enum SessionError {
     Pipeline(#[from] PipelineError),
 }
 
-/// Stops the pipeline however the closure is left; its cores would wait for ever otherwise.
-struct StopOnDrop<'p, 'a>(&'p Pipeline<'a, Hosted>);
-
-impl Drop for StopOnDrop<'_, '_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 /// Sets up `plan` on `machine` and runs `body` beside its cores.
 ///
 /// # Errors
@@ -51,7 +42,7 @@ pub fn with_pipeline<R>(
         let _ = pipeline.run_core(core);
     };
     Ok(machine.run(core, || {
-        let _stop = StopOnDrop(&pipeline);
+        let _stop = pipeline.stop_on_drop();
         body(&pipeline)
     }))
 }

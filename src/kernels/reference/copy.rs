@@ -23,7 +23,7 @@ impl Operator for Copy {
     }
 }
 
-/// The portable kernel of [`Copy`].
+/// The portable kernel of [`struct@Copy`].
 pub fn copy(_params: &Copy, _weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
     for y in io.output.rows() {

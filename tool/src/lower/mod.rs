@@ -1,11 +1,11 @@
 //! From a [`Graph`] to the runtime's tables.
 //!
-//! First the graph is simplified ([`passes`]), then each operator says which layers compute
-//! it, on whole tensors (one file per operator), then [`placement`] decides which tensors
-//! share storage, and [`emit`] writes the tables. The same graph gives the same bytes.
+//! First the graph is simplified (`passes`), then each operator says which layers compute
+//! it, on whole tensors (one file per operator), then `placement` decides which tensors
+//! share storage, and `emit` writes the tables. The same graph gives the same bytes.
 //!
 //! To add an operator: a variant of [`OpKind`], an arm in `import::options`, a file here
-//! and a line in [`lower_op`].
+//! and a line in `lower_op`.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -3,25 +3,18 @@
 mod commands;
 mod refusals;
 mod shared;
+#[path = "../support/skip.rs"]
+mod skip;
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, process};
 
+use skip::skip;
+
 /// The built-in network as a file.
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/digits/digits.tflite");
-
-/// Says that a test is left out, for those who read its output and for those who count.
-fn skip(test: &str, reason: &str) {
-    let line = format!("skipped: {test}: {reason}");
-    eprintln!("{line}");
-    if let Some(log) = env::var_os("PIPEIT_SKIP_LOG") {
-        let file = OpenOptions::new().create(true).append(true).open(log);
-        file.and_then(|mut file| writeln!(file, "{line}")).expect("the log of skips is writable");
-    }
-}
 
 /// Whether the tests run on an emulated CPU.
 fn is_emulated() -> bool {

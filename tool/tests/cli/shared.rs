@@ -7,7 +7,8 @@ use pipeit_tool::commands::{run, verify};
 use pipeit_tool::machine::CoreArgs;
 use pipeit_tool::planning::PlanArgs;
 
-use crate::{Folder, is_emulated, skip};
+use crate::skip::{shared, skip};
+use crate::{Folder, is_emulated};
 
 /// Networks below 100 million multiply-accumulates.
 const SMALL: [&str; 5] = [
@@ -28,15 +29,6 @@ const LARGE: [(&str, [u32; 2]); 7] = [
     ("squeezenet10_real_int8", [0, 6]),
     ("squeezenet11_syn_int8", [0, 6]),
 ];
-
-/// The folder with the shared networks, unless `test` is skipped.
-fn shared(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("PIPEIT_SHARED").map(PathBuf::from);
-    if folder.is_none() {
-        skip(test, "PIPEIT_SHARED is not set");
-    }
-    folder
-}
 
 /// The report of `pipeit verify`.
 fn verified(shared: &Path, name: &str, goldens: PathBuf, plans: usize) -> String {

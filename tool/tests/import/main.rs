@@ -4,3 +4,5 @@ mod errors;
 mod interpreter;
 mod networks;
 mod rewrites;
+#[path = "../support/skip.rs"]
+mod skip;

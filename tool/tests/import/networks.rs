@@ -1,9 +1,9 @@
 //! Whole networks, bit for bit.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::Path;
 
 use npyz::{DType, NpyFile};
 use pipeit_rt::model::Element;
@@ -11,38 +11,23 @@ use pipeit_tool::network::Network;
 use pipeit_tool::{import, lower};
 
 use crate::interpreter::Interpreter;
+use crate::skip::shared;
 
-/// The networks of the shared set, with those of its goldens to run: the large ones take
-/// the reference kernels too long for every frame of every test.
-const NETWORKS: [(&str, usize); 12] = [
-    ("alexnet_syn_int8", 0),
-    ("googlenet_syn_int8", 0),
-    ("mlperf_ad01_int8", usize::MAX),
-    ("mlperf_kws_dscnn_int8", usize::MAX),
-    ("mlperf_resnet8_int8", usize::MAX),
-    ("mlperf_vww_mobilenet025_96_int8", usize::MAX),
-    ("mobilenet_v1_1.0_224_quant_stitched", 0),
-    ("mobilenet_v1_syn_int8", 0),
-    ("resnet50_syn_int8", 0),
-    ("squeezenet10_real_int8", 0),
-    ("squeezenet11_syn_int8", 0),
-    ("tflm_micro_speech_int8", usize::MAX),
+/// The networks of the shared set.
+const NETWORKS: [&str; 12] = [
+    "alexnet_syn_int8",
+    "googlenet_syn_int8",
+    "mlperf_ad01_int8",
+    "mlperf_kws_dscnn_int8",
+    "mlperf_resnet8_int8",
+    "mlperf_vww_mobilenet025_96_int8",
+    "mobilenet_v1_1.0_224_quant_stitched",
+    "mobilenet_v1_syn_int8",
+    "resnet50_syn_int8",
+    "squeezenet10_real_int8",
+    "squeezenet11_syn_int8",
+    "tflm_micro_speech_int8",
 ];
-
-/// The directory with the shared networks, or a note that the test is skipped.
-fn shared(test: &str) -> Option<PathBuf> {
-    if let Some(directory) = std::env::var_os("PIPEIT_SHARED") {
-        return Some(directory.into());
-    }
-    let line = format!("skipped: {test} (PIPEIT_SHARED is not set)");
-    eprintln!("{line}");
-    if let Some(log) = std::env::var_os("PIPEIT_SKIP_LOG") {
-        let file = OpenOptions::new().create(true).append(true).open(log);
-        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-            .expect("the log of skips is writable");
-    }
-    None
-}
 
 fn network(path: &Path) -> Network {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -82,15 +67,15 @@ fn frames(directory: &Path) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Runs the first `most` goldens and names those that differ.
-fn wrong_frames(shared: &Path, name: &str, most: usize) -> Vec<String> {
+/// Runs all goldens and names those that differ.
+fn wrong_frames(shared: &Path, name: &str) -> Vec<String> {
     let network = network(&shared.join(format!("models/{name}.tflite")));
     let interpreter = Interpreter::new(&network);
     let directory = shared.join("goldens").join(name);
     let frames = frames(&directory);
     assert!(!frames.is_empty(), "{name} has goldens");
     let mut wrong = Vec::new();
-    for frame in frames.into_iter().take(most) {
+    for frame in frames {
         let input = read(&directory.join(format!("in_{frame}.npy")));
         let expected = read(&directory.join(format!("ref_{frame}.npy")));
         let found = interpreter.run(&[&input]).remove(0);
@@ -131,17 +116,8 @@ fn the_same_file_gives_the_same_tables() {
 
 #[test]
 fn shared_networks_are_bit_exact() {
-    let Some(shared) = shared("import tests of the shared networks") else { return };
-    let wrong = NETWORKS.map(|(name, frames)| wrong_frames(&shared, name, frames)).concat();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// All frames of all networks: `cargo test --release -- --ignored shared`.
-#[test]
-#[ignore = "takes half a minute"]
-fn shared_networks_are_bit_exact_on_every_frame() {
-    let Some(shared) = shared("all frames of the shared networks") else { return };
-    let wrong = NETWORKS.map(|(name, _)| wrong_frames(&shared, name, usize::MAX)).concat();
+    let Some(shared) = shared("every frame of the shared networks") else { return };
+    let wrong = NETWORKS.map(|name| wrong_frames(&shared, name)).concat();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
