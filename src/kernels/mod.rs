@@ -266,4 +266,22 @@ operators! {
     Constant => constant,
     /// Exponentials, normalised along the channels.
     Softmax => softmax,
+    /// Element-wise difference.
+    Sub => sub,
+    /// Element-wise product.
+    Mul => mul,
+    /// Element-wise larger code.
+    Maximum => maximum,
+    /// Element-wise smaller code.
+    Minimum => minimum,
+    /// Negative elements by factors.
+    Prelu => prelu,
+    /// Convolution the other way round.
+    TransposeConv => transpose_conv,
+    /// Axes exchanged, walked in steps or backwards.
+    Rearrange => rearrange,
+    /// Another image size, of the nearest pixels.
+    ResizeNearestNeighbor => resize_nearest_neighbor,
+    /// Another image size, interpolated.
+    ResizeBilinear => resize_bilinear,
 }

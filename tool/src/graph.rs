@@ -161,6 +161,8 @@ pub enum OpKind {
     Conv2d(Conv),
     /// Inputs: image, filters `[1, taps, taps, out]`, bias.
     DepthwiseConv2d(Conv),
+    /// Inputs: shape of the output, filters `[out, taps, taps, in]`, image, bias. Never dilated.
+    TransposeConv(Conv),
     /// Inputs: rows of any shape, weights `[out, in]`, bias.
     FullyConnected {
         /// Applied to the output.
@@ -177,6 +179,22 @@ pub enum OpKind {
         /// Applied to the output.
         activation: Activation,
     },
+    /// As [`Add`](Self::Add).
+    Sub {
+        /// Applied to the output.
+        activation: Activation,
+    },
+    /// As [`Add`](Self::Add).
+    Mul {
+        /// Applied to the output.
+        activation: Activation,
+    },
+    /// As [`Add`](Self::Add).
+    Maximum,
+    /// As [`Add`](Self::Add).
+    Minimum,
+    /// Inputs: tensor, factors of its negative elements; axes of extent 1 are repeated.
+    Prelu,
     /// Inputs: any number of tensors.
     Concatenation {
         /// The axis they are joined along; negative from the innermost.
@@ -186,12 +204,45 @@ pub enum OpKind {
     },
     /// Inputs: tensor, paddings `[rank, 2]`.
     Pad,
+    /// As [`Pad`](Self::Pad), then the code to fill with.
+    PadV2,
     /// Inputs: tensor; the output tensor states the shape.
     Reshape,
     /// As [`Reshape`](Self::Reshape).
     Squeeze,
     /// As [`Reshape`](Self::Reshape).
     ExpandDims,
+    /// Inputs: tensor, order of its axes.
+    Transpose,
+    /// Inputs: tensor, first indices, extents; an extent of -1 reaches to the end.
+    Slice,
+    /// Inputs: tensor, first indices, ends, steps.
+    StridedSlice(StridedSlice),
+    /// Inputs: axis, tensor; the outputs' shapes state where it is cut.
+    Split,
+    /// Inputs: tensor, extents of the outputs, axis.
+    SplitV,
+    /// Inputs: tensor; its codes are clamped, and scaled to the output's.
+    Relu,
+    /// As [`Relu`](Self::Relu), clamped between 0 and 6.
+    Relu6,
+    /// As [`Relu`](Self::Relu), clamped between -1 and 1.
+    ReluN1To1,
+    /// Input: tensor.
+    LeakyRelu {
+        /// Factor of negative elements.
+        alpha: f32,
+    },
+    /// Input: tensor.
+    HardSwish,
+    /// Input: tensor.
+    Logistic,
+    /// Input: tensor.
+    Tanh,
+    /// Inputs: image, rows and columns of the output.
+    ResizeNearestNeighbor(Resize),
+    /// As [`ResizeNearestNeighbor`](Self::ResizeNearestNeighbor).
+    ResizeBilinear(Resize),
     /// Input: tensor; along its innermost axis.
     Softmax {
         /// Factor of the exponents.
@@ -220,6 +271,27 @@ impl OpKind {
             Self::Reshape => "RESHAPE",
             Self::Squeeze => "SQUEEZE",
             Self::ExpandDims => "EXPAND_DIMS",
+            Self::Sub { .. } => "SUB",
+            Self::Mul { .. } => "MUL",
+            Self::Maximum => "MAXIMUM",
+            Self::Minimum => "MINIMUM",
+            Self::Prelu => "PRELU",
+            Self::PadV2 => "PADV2",
+            Self::TransposeConv(_) => "TRANSPOSE_CONV",
+            Self::Transpose => "TRANSPOSE",
+            Self::Slice => "SLICE",
+            Self::StridedSlice(_) => "STRIDED_SLICE",
+            Self::Split => "SPLIT",
+            Self::SplitV => "SPLIT_V",
+            Self::Relu => "RELU",
+            Self::Relu6 => "RELU6",
+            Self::ReluN1To1 => "RELU_N1_TO_1",
+            Self::LeakyRelu { .. } => "LEAKY_RELU",
+            Self::HardSwish => "HARD_SWISH",
+            Self::Logistic => "LOGISTIC",
+            Self::Tanh => "TANH",
+            Self::ResizeNearestNeighbor(_) => "RESIZE_NEAREST_NEIGHBOR",
+            Self::ResizeBilinear(_) => "RESIZE_BILINEAR",
             Self::Softmax { .. } => "SOFTMAX",
             Self::Quantize => "QUANTIZE",
             Self::Dequantize => "DEQUANTIZE",
@@ -251,6 +323,32 @@ pub struct Pool {
     pub taps: [u32; 2],
     /// Applied to the output.
     pub activation: Activation,
+}
+
+/// Attributes of a STRIDED_SLICE: masks with a bit per entry of its lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StridedSlice {
+    /// From the end where the walk starts, whatever is stated.
+    pub begin_mask: i32,
+    /// To the end where the walk stops, whatever is stated.
+    pub end_mask: i32,
+    /// Stands for all axes that no other entry is for.
+    pub ellipsis_mask: i32,
+    /// Stands for no axis of the input, and one of extent 1 in the output.
+    pub new_axis_mask: i32,
+    /// One index only, and no axis in the output.
+    pub shrink_axis_mask: i32,
+    /// Ends count from the first indices.
+    pub offset: bool,
+}
+
+/// Attributes of a resize: where the pixels of both images lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resize {
+    /// The corner pixels of both images share their centers.
+    pub align_corners: bool,
+    /// Pixels lie half a pixel from the border.
+    pub half_pixel_centers: bool,
 }
 
 /// What lies around an image.

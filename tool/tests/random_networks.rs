@@ -3,38 +3,19 @@
 use std::sync::Arc;
 
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
-use pipeit_tool::artefact::OwnedPlan;
 use pipeit_tool::cost::Costs;
 use pipeit_tool::graph::{
-    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Tensor, TensorIndex,
+    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Resize,
+    StridedSlice, Tensor, TensorIndex,
 };
 use pipeit_tool::lower::lower;
 use pipeit_tool::memory::Reuse;
-use pipeit_tool::partition::{Partition, StageSpec, TeamSpec};
-use pipeit_tool::session::{stream, with_pipeline};
+use pipeit_tool::partition::Partition;
 use proptest::prelude::*;
 
-/// A small reproducible source of choices (SplitMix64).
-struct Rng(u64);
+mod support;
 
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number from `range`, both ends included.
-    fn pick(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
-        range.start() + (self.next() % u64::from(range.end() - range.start() + 1)) as u32
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.pick(0..=choices.len() as u32 - 1) as usize]
-    }
-}
+use support::{Rng, partition, run};
 
 /// Grows a network operator by operator.
 struct Builder {
@@ -242,6 +223,143 @@ impl Builder {
         self.op(OpKind::Mean, &[from, axes], to)
     }
 
+    /// The tensor and a convolution of itself, or the average of all its pixels, element by
+    /// element.
+    fn pair(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from);
+        let other = match self.rng.pick(0..=2) {
+            0 => self.mean(from),
+            _ => self.conv(from, shape[3], true),
+        };
+        let quantization = self.quantization();
+        let to = self.activation(&shape, quantization);
+        let activation = self.fused();
+        let kind = self.rng.of(&[
+            OpKind::Sub { activation },
+            OpKind::Mul { activation },
+            OpKind::Maximum,
+            OpKind::Minimum,
+            OpKind::Prelu,
+        ]);
+        let operands = if kind == OpKind::Prelu { [from, other] } else { [other, from] };
+        self.op(kind, &operands, to)
+    }
+
+    /// Code by code.
+    fn table(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from);
+        let same = self.rng.pick(0..=1) == 0;
+        let quantization = if same { self.quantization_of(from) } else { self.quantization() };
+        let to = self.activation(&shape, quantization);
+        let kind = self.rng.of(&[
+            OpKind::Relu,
+            OpKind::Relu6,
+            OpKind::ReluN1To1,
+            OpKind::LeakyRelu { alpha: 0.3 },
+            OpKind::Logistic,
+            OpKind::Tanh,
+            OpKind::Quantize,
+        ]);
+        self.op(kind, &[from], to)
+    }
+
+    /// Cut in two along an axis, one part convolved, and joined in the other order, or the
+    /// second part only.
+    fn split(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from);
+        let Some(axis) = (1..4).find(|&axis| shape[axis] > 1) else { return from };
+        let first = self.rng.pick(1..=shape[axis] - 1);
+        let extents = [first, shape[axis] - first];
+        let quantization = self.quantization_of(from);
+        let parts = extents.map(|extent| {
+            let mut part = shape;
+            part[axis] = extent;
+            self.activation(&part, quantization.clone())
+        });
+        let sizes = self.integers(&[2], &extents.map(u32::cast_signed));
+        let along = self.integers(&[1], &[axis as i32]);
+        self.op(OpKind::SplitV, &[from, sizes, along], parts[0]);
+        self.graph.ops.last_mut().unwrap().outputs = parts.to_vec();
+        if self.rng.pick(0..=2) == 0 {
+            return parts[1];
+        }
+        let channels = self.shape(parts[0])[3];
+        let convolved = self.conv(parts[0], channels, true);
+        self.graph.tensors[convolved.0].quantization = Some(quantization.clone());
+        let to = self.activation(&shape, quantization);
+        let kind = OpKind::Concatenation { axis: axis as i32, activation: Activation::None };
+        self.op(kind, &[parts[1], convolved], to)
+    }
+
+    /// Some rows, columns and channels, in steps and sometimes backwards.
+    fn slice(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from).map(u32::cast_signed);
+        let (mut begin, mut end, mut step) = ([0; 4], [1; 4], [1; 4]);
+        let mut to = [1; 4];
+        for axis in 1..4 {
+            let extent = shape[axis];
+            let last = extent.cast_unsigned() - 1;
+            let pace = self.rng.pick(1..=2) as i32;
+            if self.rng.pick(0..=9) == 0 {
+                // Entries below the first index count from the end.
+                (begin[axis], end[axis], step[axis]) = (last as i32, -1 - extent, -pace);
+                to[axis] = extent.cast_unsigned().div_ceil(pace.cast_unsigned());
+            } else {
+                let first = self.rng.pick(0..=last.min(2)) as i32;
+                let pace = if axis == 3 && self.rng.pick(0..=3) > 0 { 1 } else { pace };
+                (begin[axis], end[axis], step[axis]) = (first, extent, pace);
+                to[axis] = (extent - first).cast_unsigned().div_ceil(pace.cast_unsigned());
+            }
+        }
+        let lists = [begin, end, step].map(|list| self.integers(&[4], &list));
+        let quantization = self.quantization_of(from);
+        let to = self.activation(&to, quantization);
+        let kind = OpKind::StridedSlice(StridedSlice::default());
+        self.op(kind, &[from, lists[0], lists[1], lists[2]], to)
+    }
+
+    fn transpose(&mut self, from: TensorIndex) -> TensorIndex {
+        let shape = self.shape(from);
+        let order = self.rng.of(&[[0, 2, 1, 3], [0, 3, 1, 2], [0, 3, 2, 1], [0, 2, 3, 1]]);
+        let axes = self.integers(&[4], &order);
+        let quantization = self.quantization_of(from);
+        let to = self.activation(&order.map(|axis| shape[axis as usize]), quantization);
+        self.op(OpKind::Transpose, &[from, axes], to)
+    }
+
+    /// Another number of rows and columns.
+    fn resize(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let (rows, columns) = (self.rng.pick(1..=2 * h.min(8)), self.rng.pick(1..=2 * w.min(8)));
+        let resize = self.rng.of(&[
+            Resize::default(),
+            Resize { align_corners: true, half_pixel_centers: false },
+            Resize { align_corners: false, half_pixel_centers: true },
+        ]);
+        let size = self.integers(&[2], &[rows, columns].map(u32::cast_signed));
+        let quantization = self.quantization_of(from);
+        let to = self.activation(&[1, rows, columns, c], quantization);
+        let kind =
+            self.rng.of(&[OpKind::ResizeNearestNeighbor(resize), OpKind::ResizeBilinear(resize)]);
+        self.op(kind, &[from, size], to)
+    }
+
+    /// A convolution to an image `stride` times as large.
+    fn up_conv(&mut self, from: TensorIndex) -> TensorIndex {
+        let [_, h, w, c] = self.shape(from);
+        let stride = if h.max(w) > 12 { [1, 1] } else { [self.rng.pick(1..=2), 2] };
+        let channels = self.rng.pick(1..=8);
+        let shape = [1, h * stride[0], w * stride[1], channels];
+        let scale = self.quantization_of(from).scales[0];
+        let size = self.integers(&[4], &shape.map(u32::cast_signed));
+        let [weights, bias] = self.weights(&[channels, 3, 2, c], 0, scale);
+        let quantization = self.quantization();
+        let to = self.activation(&shape, quantization);
+        let activation = self.fused();
+        let conv = Conv { padding: Padding::Same, stride, dilation: [1, 1], activation };
+        self.op(OpKind::TransposeConv(conv), &[size, weights, from, bias], to)
+    }
+
     /// Everything into a few classes.
     fn classifier(&mut self, from: TensorIndex) -> TensorIndex {
         let [_, h, w, c] = self.shape(from);
@@ -281,7 +399,7 @@ fn network(seed: u64, operators: u32) -> Graph {
         // Mostly on from the last tensor, sometimes from one before: a branch that is dead
         // unless it becomes an output.
         let from = if b.rng.pick(0..=5) == 0 { b.rng.of(&earlier) } else { at };
-        at = match b.rng.pick(0..=7) {
+        at = match b.rng.pick(0..=14) {
             0 | 1 => {
                 let channels = b.rng.pick(1..=24);
                 b.conv(from, channels, false)
@@ -290,6 +408,13 @@ fn network(seed: u64, operators: u32) -> Graph {
             3 => b.pool(from),
             4 | 5 => b.residual(from),
             6 => b.inception(from),
+            7 => b.pair(from),
+            8 => b.table(from),
+            9 => b.split(from),
+            10 => b.slice(from),
+            11 => b.transpose(from),
+            12 => b.resize(from),
+            13 => b.up_conv(from),
             _ => b.pad(from),
         };
         earlier.push(at);
@@ -306,76 +431,6 @@ fn network(seed: u64, operators: u32) -> Graph {
         b.graph.outputs.push(extra);
     }
     b.graph
-}
-
-/// One to four clusters of one to three cores, and stages of teams on some of them.
-fn partition(rng: &mut Rng, layers: usize) -> (Machine, Partition) {
-    let cpus: Vec<_> = Machine::detect().clusters.into_iter().flat_map(|c| c.cpus).collect();
-    let mut clusters = Vec::new();
-    let mut teams = Vec::new();
-    for cluster in 0..rng.pick(1..=4) as usize {
-        let cores = rng.pick(1..=3) as usize;
-        let dealt = (0..cores).map(|core| cpus[(cluster + core) % cpus.len()]).collect();
-        clusters.push(HostCluster::new(&format!("c{cluster}"), dealt));
-        let mut left = cores as u8;
-        while left > 0 {
-            let cores = rng.pick(1..=left.into()) as u8;
-            teams.push(TeamSpec { cluster, cores });
-            left -= cores;
-        }
-    }
-    let count = (rng.pick(1..=teams.len() as u32) as usize).min(layers);
-    let mut cuts: Vec<u16> = vec![0, layers as u16];
-    while cuts.len() < count + 1 {
-        let cut = rng.pick(1..=layers as u32 - 1) as u16;
-        if !cuts.contains(&cut) {
-            cuts.push(cut);
-        }
-    }
-    cuts.sort_unstable();
-    let mut stages: Vec<_> = cuts
-        .windows(2)
-        .map(|cut| StageSpec { layers: Some(cut[0]..cut[1]), teams: Vec::new() })
-        .collect();
-    // Every stage gets a team, some get the others, some teams stay out.
-    for stage in &mut stages {
-        stage.teams.push(teams.swap_remove(rng.pick(0..=teams.len() as u32 - 1) as usize));
-    }
-    for team in teams {
-        let stage = rng.pick(0..=count as u32) as usize;
-        if let Some(stage) = stages.get_mut(stage) {
-            stage.teams.push(team);
-        }
-    }
-    (Machine { clusters }, Partition { stages })
-}
-
-/// All outputs of all frames under a plan.
-fn run(
-    model: &pipeit_rt::Model<'_>,
-    plan: &OwnedPlan,
-    machine: &Machine,
-    frames: &[Vec<Vec<i8>>],
-) -> Vec<Vec<i8>> {
-    let plan = plan.check(model).unwrap();
-    let mut results = Vec::new();
-    let mut next = frames.iter();
-    with_pipeline(&plan, machine, |pipeline| {
-        let fill = |frame: &mut pipeit_rt::pipeline::InputFrame<'_, '_, _>| {
-            let Some(inputs) = next.next() else { return false };
-            for (i, codes) in inputs.iter().enumerate() {
-                frame.input(i).unwrap().copy_from_slice(codes);
-            }
-            true
-        };
-        stream(pipeline, fill, |output| {
-            let outputs = (0..model.outputs.len()).flat_map(|i| output.output(i).unwrap());
-            results.push(outputs.copied().collect());
-        })
-        .unwrap();
-    })
-    .unwrap();
-    results
 }
 
 fn cases() -> u32 {

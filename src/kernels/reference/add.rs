@@ -1,15 +1,14 @@
-//! ADD of two tensors; an axis of extent 1 is repeated.
+//! ADD and SUB of two tensors.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_extents, check_multiplier, check_output};
+use super::{check_multiplier, check_output, elementwise};
 use crate::kernels::{Io, OpError, Operator, Signature};
 use crate::quant::{Multiplier, Output, requantize};
-use crate::tensor::{Hwc, Run, View};
 use crate::weights::Weights;
 
-/// One input of an [`Add`].
+/// One input of an [`Add`] or [`Sub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Term {
     /// The code of real zero.
@@ -29,25 +28,28 @@ pub struct Add {
     pub output: Output,
 }
 
+/// As [`Add`], with the second input taken away from the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sub(pub Add);
+
 impl Operator for Add {
     const NAME: &'static str = "ADD";
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
-        let [a, b] = *signature.inputs else {
-            return Err(OpError::Inputs { found: signature.inputs.len() as u8 });
-        };
         let [first, second] = self.terms;
         for m in [first.multiplier, second.multiplier, self.multiplier] {
             check_multiplier(m)?;
         }
         check_output(self.output)?;
-        let axis = |a: u32, b: u32| match (a, b) {
-            (1, n) | (n, 1) => Ok(n),
-            (a, b) if a == b => Ok(a),
-            _ => Err(OpError::Shape),
-        };
-        let expected = Hwc { h: axis(a.h, b.h)?, w: axis(a.w, b.w)?, c: axis(a.c, b.c)? };
-        check_extents(signature.output, expected)
+        elementwise::check(signature)
+    }
+}
+
+impl Operator for Sub {
+    const NAME: &'static str = "SUB";
+
+    fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
+        self.0.check(signature, weights)
     }
 }
 
@@ -58,26 +60,20 @@ impl Term {
     }
 }
 
-/// The portable kernel of [`Add`].
-pub fn add(params: &Add, _weights: &Weights<'_>, io: &Io<'_>) {
-    let [a, b] = io.inputs.as_slice() else { return };
+fn combine(params: &Add, io: &Io<'_>, combined: impl Fn(i32, i32) -> i32) {
     let [first, second] = params.terms;
-    for y in io.output.rows() {
-        for x in io.output.columns() {
-            let (a, b) = (repeated(a, y, x), repeated(b, y, x));
-            for (channel, cell) in io.output.channels().zip(io.output.pixel(y, x)) {
-                let at = |len: usize| if len == 1 { 0 } else { channel };
-                let sum = first
-                    .scaled(a.get(at(a.len())))
-                    .wrapping_add(second.scaled(b.get(at(b.len()))));
-                cell.set(params.output.code(requantize(sum, params.multiplier)));
-            }
-        }
-    }
+    elementwise::each(io, |a, b| {
+        let sum = combined(first.scaled(a), second.scaled(b));
+        params.output.code(requantize(sum, params.multiplier))
+    });
 }
 
-/// The pixel in row `y`, column `x`; an axis of extent 1 stays at index 0.
-fn repeated<'a>(view: &View<'a>, y: usize, x: usize) -> Run<'a> {
-    let Hwc { h, w, .. } = view.hwc();
-    view.pixel(if h == 1 { 0 } else { y }, if w == 1 { 0 } else { x })
+/// The portable kernel of [`Add`].
+pub fn add(params: &Add, _weights: &Weights<'_>, io: &Io<'_>) {
+    combine(params, io, i32::wrapping_add);
+}
+
+/// The portable kernel of [`Sub`].
+pub fn sub(params: &Sub, _weights: &Weights<'_>, io: &Io<'_>) {
+    combine(&params.0, io, i32::wrapping_sub);
 }

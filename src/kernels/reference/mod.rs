@@ -8,25 +8,40 @@ mod add;
 mod conv_2d;
 mod copy;
 mod depthwise_conv_2d;
+mod elementwise;
 mod fully_connected;
 mod lookup;
+mod maximum;
 mod mean;
+mod mul;
 mod pad;
 mod pool;
+mod prelu;
+mod rearrange;
+mod resize;
 mod softmax;
+mod transpose_conv;
 
 use serde::{Deserialize, Serialize};
 
-pub use add::{Add, Term, add};
+pub use add::{Add, Sub, Term, add, sub};
 pub use conv_2d::{Conv2d, conv_2d};
 pub use copy::{Constant, Copy, constant, copy};
 pub use depthwise_conv_2d::{DepthwiseConv2d, depthwise_conv_2d};
 pub use fully_connected::{FullyConnected, fully_connected};
 pub use lookup::{Lookup, lookup};
+pub use maximum::{Maximum, Minimum, maximum, minimum};
 pub use mean::{Mean, mean};
+pub use mul::{Mul, mul};
 pub use pad::{Pad, pad};
 pub use pool::{AveragePool2d, MaxPool2d, Ties, average_pool_2d, max_pool_2d};
+pub use prelu::{Prelu, prelu};
+pub use rearrange::{Rearrange, Walk, rearrange};
+pub use resize::{
+    Interpolation, ResizeBilinear, ResizeNearestNeighbor, resize_bilinear, resize_nearest_neighbor,
+};
 pub use softmax::{Softmax, softmax};
+pub use transpose_conv::{TransposeConv, transpose_conv};
 
 use super::{OpError, Signature};
 use crate::quant::{Multiplier, Output};

@@ -12,7 +12,7 @@ use super::schema::{
     FullyConnectedOptionsWeightsFormat as WeightsFormat, OperatorRef, Padding as FilePadding,
     Pool2DOptionsRef,
 };
-use crate::graph::{Activation, Conv, OpKind, OpRef, Padding, Pool};
+use crate::graph::{Activation, Conv, OpKind, OpRef, Padding, Pool, Resize, StridedSlice};
 
 /// Options of the kind `$variant`, or the error that they are missing.
 macro_rules! options {
@@ -80,6 +80,64 @@ pub(super) fn kind(
             let options = options!(operator, name, AddOptions);
             OpKind::Add { activation: activation(name, options.fused_activation_function()?)? }
         }
+        BuiltinOperator::Sub => {
+            let options = options!(operator, name, SubOptions);
+            OpKind::Sub { activation: activation(name, options.fused_activation_function()?)? }
+        }
+        BuiltinOperator::Mul => {
+            let options = options!(operator, name, MulOptions);
+            OpKind::Mul { activation: activation(name, options.fused_activation_function()?)? }
+        }
+        BuiltinOperator::Maximum => OpKind::Maximum,
+        BuiltinOperator::Minimum => OpKind::Minimum,
+        BuiltinOperator::Prelu => OpKind::Prelu,
+        BuiltinOperator::TransposeConv => {
+            let options = options!(operator, name, TransposeConvOptions);
+            OpKind::TransposeConv(Conv {
+                padding: padding(options.padding()?),
+                stride: pair(name, "stride", options.stride_h()?, options.stride_w()?)?,
+                dilation: [1, 1],
+                activation: activation(name, options.fused_activation_function()?)?,
+            })
+        }
+        BuiltinOperator::Transpose => OpKind::Transpose,
+        BuiltinOperator::Slice => OpKind::Slice,
+        BuiltinOperator::StridedSlice => {
+            let options = options!(operator, name, StridedSliceOptions);
+            OpKind::StridedSlice(StridedSlice {
+                begin_mask: options.begin_mask()?,
+                end_mask: options.end_mask()?,
+                ellipsis_mask: options.ellipsis_mask()?,
+                new_axis_mask: options.new_axis_mask()?,
+                shrink_axis_mask: options.shrink_axis_mask()?,
+                offset: options.offset()?,
+            })
+        }
+        BuiltinOperator::Split => OpKind::Split,
+        BuiltinOperator::SplitV => OpKind::SplitV,
+        BuiltinOperator::Relu => OpKind::Relu,
+        BuiltinOperator::Relu6 => OpKind::Relu6,
+        BuiltinOperator::ReluN1To1 => OpKind::ReluN1To1,
+        BuiltinOperator::LeakyRelu => {
+            OpKind::LeakyRelu { alpha: options!(operator, name, LeakyReluOptions).alpha()? }
+        }
+        BuiltinOperator::HardSwish => OpKind::HardSwish,
+        BuiltinOperator::Logistic => OpKind::Logistic,
+        BuiltinOperator::Tanh => OpKind::Tanh,
+        BuiltinOperator::ResizeNearestNeighbor => {
+            let options = options!(operator, name, ResizeNearestNeighborOptions);
+            OpKind::ResizeNearestNeighbor(Resize {
+                align_corners: options.align_corners()?,
+                half_pixel_centers: options.half_pixel_centers()?,
+            })
+        }
+        BuiltinOperator::ResizeBilinear => {
+            let options = options!(operator, name, ResizeBilinearOptions);
+            OpKind::ResizeBilinear(Resize {
+                align_corners: options.align_corners()?,
+                half_pixel_centers: options.half_pixel_centers()?,
+            })
+        }
         BuiltinOperator::Concatenation => {
             let options = options!(operator, name, ConcatenationOptions);
             OpKind::Concatenation {
@@ -88,6 +146,7 @@ pub(super) fn kind(
             }
         }
         BuiltinOperator::Pad => OpKind::Pad,
+        BuiltinOperator::Padv2 => OpKind::PadV2,
         BuiltinOperator::Reshape => OpKind::Reshape,
         BuiltinOperator::Squeeze => OpKind::Squeeze,
         BuiltinOperator::ExpandDims => OpKind::ExpandDims,

@@ -1,4 +1,4 @@
-//! ADD.
+//! ADD and SUB.
 
 use pipeit_rt::kernels::{Op, reference};
 
@@ -10,6 +10,18 @@ use crate::graph::Activation;
 const HEADROOM: f64 = (1 << 20) as f64;
 
 pub(super) fn lower(cx: &mut Context<'_>, activation: Activation) -> Result<(), LowerError> {
+    lower_to(cx, activation, Op::Add)
+}
+
+pub(super) fn lower_sub(cx: &mut Context<'_>, activation: Activation) -> Result<(), LowerError> {
+    lower_to(cx, activation, |add| Op::Sub(reference::Sub(add)))
+}
+
+fn lower_to(
+    cx: &mut Context<'_>,
+    activation: Activation,
+    op: impl FnOnce(reference::Add) -> Op,
+) -> Result<(), LowerError> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
     let output = cx.output_like(&a)?;
     if a.legacy != b.legacy {
@@ -22,11 +34,11 @@ pub(super) fn lower(cx: &mut Context<'_>, activation: Activation) -> Result<(), 
             multiplier: cx.multiplier(f64::from(input.scale) / twice_max)?,
         })
     };
-    let op = Op::Add(reference::Add {
+    let add = reference::Add {
         terms: [term(&a)?, term(&b)?],
         multiplier: cx.multiplier(twice_max / (HEADROOM * f64::from(output.scale)))?,
         output: output.output(activation),
-    });
-    cx.layer(op, vec![a.view(), b.view()], output.view());
+    };
+    cx.layer(op(add), vec![a.view(), b.view()], output.view());
     Ok(())
 }

@@ -6,7 +6,8 @@ use crate::graph::Activation;
 
 /// TFLite's `QuantizeMultiplier`: a Q0.31 mantissa, rounded half away from zero, and a shift.
 ///
-/// Smaller than 2^-32 becomes 0, a shift above 30 saturates. `real` is finite and not negative.
+/// Smaller than 2^-32 becomes 0, a shift above 30 saturates. `real` is finite; what is negative
+/// makes a negative mantissa, which only tables made at import may have.
 pub(super) fn multiplier(real: f64) -> Multiplier {
     let (fraction, exponent) = frexp(real);
     let mut mantissa = (fraction * 2f64.powi(31)).round() as i64;
@@ -22,7 +23,7 @@ pub(super) fn multiplier(real: f64) -> Multiplier {
     }
 }
 
-/// C's `frexp` for what is zero or a normal number, not negative.
+/// C's `frexp` for what is zero or a normal number.
 ///
 /// Quotients of products of single-precision floats never come near subnormal doubles.
 fn frexp(real: f64) -> (f64, i32) {

@@ -1,7 +1,8 @@
 //! CONCATENATION.
 
 use super::LowerError;
-use super::context::{Context, Operand, Part, StepKind};
+use super::context::{Context, Operand};
+use super::step::{Part, StepKind};
 use crate::graph::Activation;
 
 pub(super) fn lower(

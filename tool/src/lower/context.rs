@@ -1,72 +1,16 @@
-//! What an operator's lowering asks about its tensors, and the steps it answers with.
+//! What an operator's lowering asks about its tensors.
 
 use pipeit_rt::kernels::Op as Layer;
 use pipeit_rt::kernels::reference::Requantize;
 use pipeit_rt::quant::{Multiplier, Output};
-use pipeit_rt::tensor::{Hwc, Shape};
+use pipeit_rt::tensor::{Hwc, Shape, ShapeError};
 use pipeit_rt::weights::Span;
 
 use super::LowerError;
 use super::arithmetic::{clamp, multiplier};
+use super::step::{Step, StepKind, ViewRef};
 use super::weights::Section;
-use crate::graph::{Activation, Element, Graph, Op, OpRef, Tensor, TensorIndex};
-
-/// A tensor, seen with the extents a layer needs; others than its own need it contiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ViewRef {
-    /// The tensor.
-    pub(super) tensor: TensorIndex,
-    /// The extents.
-    pub(super) hwc: Hwc,
-}
-
-/// What one operator becomes.
-#[derive(Debug)]
-pub(super) struct Step {
-    /// The operator.
-    pub(super) op: OpRef,
-    /// What it becomes.
-    pub(super) kind: StepKind,
-}
-
-/// What one operator becomes.
-#[derive(Debug)]
-pub(super) enum StepKind {
-    /// A layer.
-    Layer {
-        /// Parameters.
-        op: Layer,
-        /// Inputs; constants among them become layers of their own.
-        inputs: Vec<ViewRef>,
-        /// Output.
-        output: ViewRef,
-    },
-    /// The same bytes in another shape.
-    Alias {
-        /// Whose bytes.
-        input: TensorIndex,
-        /// The other name.
-        output: TensorIndex,
-    },
-    /// Tensors side by side in a wider one.
-    Join {
-        /// The wider one.
-        output: TensorIndex,
-        /// What it consists of.
-        parts: Vec<Part>,
-    },
-}
-
-/// One input of a [`StepKind::Join`].
-#[derive(Debug)]
-pub(super) struct Part {
-    /// The tensor.
-    pub(super) tensor: TensorIndex,
-    /// Where it starts in the output: row, column, channel.
-    pub(super) at: [u32; 3],
-    /// The codes of the output per code of the tensor, when they differ.
-    pub(super) table: Option<Span<i8>>,
-}
+use crate::graph::{Activation, Element, Graph, Op, Tensor, TensorIndex};
 
 /// A tensor of 8-bit codes as an operator uses it. Codes of uint8 are shifted to int8.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +37,7 @@ impl<'a> Operand<'a> {
         let tensor = graph.tensor(index).ok_or("no such tensor")?;
         let refused = |reason: String| format!("tensor `{}` {reason}", tensor.name);
         let legacy = legacy(tensor).map_err(refused)?;
-        let shape = Shape::new(&tensor.shape)
+        let shape = runtime_shape(tensor)
             .map_err(|error| refused(format!("of shape {:?}: {error}", tensor.shape)))?;
         let (&[scale], &[zero_point]) = (match &tensor.quantization {
             Some(quantization) => {
@@ -118,7 +62,7 @@ impl<'a> Operand<'a> {
         ViewRef { tensor: self.index, hwc }
     }
 
-    /// Rank in the file, 1 to 4.
+    /// Rank in the file, 0 to 4.
     pub(super) fn rank(&self) -> usize {
         self.tensor.shape.len()
     }
@@ -220,6 +164,19 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// All outputs, whose type must be that of `input`.
+    pub(super) fn outputs_like(&self, input: &Operand<'_>) -> Result<Vec<Operand<'a>>, LowerError> {
+        let outputs = self.op.outputs.iter().map(|&index| {
+            let output = Operand::new(self.graph, index).map_err(|reason| self.refused(reason))?;
+            if output.legacy == input.legacy {
+                Ok(output)
+            } else {
+                Err(self.refused("mixes int8 and uint8"))
+            }
+        });
+        outputs.collect()
+    }
+
     /// Input `number` as axes, paddings or the like: a constant of integers.
     pub(super) fn integers(&self, number: usize) -> Result<Vec<i64>, LowerError> {
         let tensor = self.tensor(number)?;
@@ -266,7 +223,7 @@ impl<'a> Context<'a> {
         Ok(Filters { scales, zero_point, codes })
     }
 
-    /// Bias (input 2), scale ratios `input * filters / output`, zero point and clamp.
+    /// Bias (input `bias`), scale ratios `input * filters / output`, zero point and clamp.
     pub(super) fn requantize(
         &mut self,
         input: &Operand<'_>,
@@ -274,6 +231,7 @@ impl<'a> Context<'a> {
         output: &Operand<'_>,
         activation: Activation,
         ratio: ScaleRatio,
+        bias: usize,
     ) -> Result<Requantize, LowerError> {
         let multipliers: Vec<Multiplier> = filters
             .scales
@@ -287,7 +245,7 @@ impl<'a> Context<'a> {
             })
             .collect::<Result<_, _>>()?;
         Ok(Requantize {
-            bias: self.bias(output.hwc.c)?,
+            bias: self.bias(bias, output.hwc.c)?,
             multipliers: self.section.multipliers(&multipliers)?,
             output: output.output(activation),
         })
@@ -302,11 +260,11 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn bias(&mut self, channels: u32) -> Result<Span<i32>, LowerError> {
-        if self.optional(2).is_none() {
+    fn bias(&mut self, number: usize, channels: u32) -> Result<Span<i32>, LowerError> {
+        if self.optional(number).is_none() {
             return self.section.integers(&[]);
         }
-        let tensor = self.tensor(2)?;
+        let tensor = self.tensor(number)?;
         let refused = |reason| self.refused(format!("bias `{}` {reason}", tensor.name));
         if tensor.element != Element::I32 {
             return Err(refused(format!("is {}, want int32", tensor.element)));
@@ -342,6 +300,11 @@ impl<'a> Context<'a> {
     pub(super) fn step(&mut self, kind: StepKind) {
         self.steps.push(Step { op: self.graph.op_ref(self.op), kind });
     }
+}
+
+/// The shape the runtime has for `tensor`: a scalar is a tensor of one channel.
+pub(super) fn runtime_shape(tensor: &Tensor) -> Result<Shape, ShapeError> {
+    Shape::new(if tensor.shape.is_empty() { &[1] } else { &tensor.shape })
 }
 
 /// Whether a tensor's codes are uint8; refuses what is no tensor of codes.

@@ -26,7 +26,7 @@ pub(super) fn lower(cx: &mut Context<'_>, conv: Conv) -> Result<(), LowerError> 
         input_zero_point: input.zero_point,
         weight_zero_point: filters.zero_point,
         weights: filters.codes,
-        requantize: cx.requantize(&input, &filters, &output, conv.activation, ratio(&input))?,
+        requantize: cx.requantize(&input, &filters, &output, conv.activation, ratio(&input), 2)?,
     });
     cx.layer(op, vec![input.view()], output.view());
     Ok(())

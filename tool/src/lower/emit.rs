@@ -9,9 +9,10 @@ use pipeit_rt::model::{
 use pipeit_rt::tensor::{Hwc, Layout, Shape};
 
 use super::LowerError;
-use super::context::{Operand, Part, Step, StepKind, ViewRef};
+use super::context::{Operand, runtime_shape};
 use super::passes::Ports;
 use super::placement::Placement;
+use super::step::{Part, Place, Step, StepKind, ViewRef};
 use super::weights::Section;
 use crate::graph::{Element, Graph, OpRef, TensorIndex};
 use crate::network::{Folded, Network};
@@ -176,13 +177,43 @@ impl<'a> Emitter<'a> {
             StepKind::Alias { input, output } => {
                 self.constant(*input, &step.op)?;
                 self.natural(*output)?;
-                let name = self.graph.tensor(*input).map_or("", |tensor| &tensor.name);
-                let into = format!("a view of `{name}`");
-                self.folded.push(Folded { op: step.op.clone(), into });
+                self.folded_to_view(*input, &step.op);
                 Ok(())
             }
+            StepKind::Cut { input, parts } => self.cut(*input, parts, &step.op),
             StepKind::Join { output, parts } => self.join(*output, parts, &step.op),
         }
+    }
+
+    fn cut(
+        &mut self,
+        input: TensorIndex,
+        parts: &[(Place, ViewRef)],
+        op: &OpRef,
+    ) -> Result<(), LowerError> {
+        let first = self.layers.len();
+        self.constant(input, op)?;
+        let whole = self.natural(input)?;
+        for &(place, part) in parts {
+            let target = self.natural(part.tensor)?;
+            if self.placement.is_inside(part.tensor, input) {
+                continue;
+            }
+            let shape = view_shape(part.hwc)?;
+            let source = self.push_part(whole, shape, place)?;
+            let target =
+                if self.shape(part.tensor)?.hwc() == part.hwc { target } else { self.view(part)? };
+            self.push_layer(Op::Copy(reference::Copy), &[source], target, op)?;
+        }
+        if self.layers.len() == first {
+            self.folded_to_view(input, op);
+        }
+        Ok(())
+    }
+
+    fn folded_to_view(&mut self, input: TensorIndex, op: &OpRef) {
+        let name = self.graph.tensor(input).map_or("", |tensor| &tensor.name);
+        self.folded.push(Folded { op: op.clone(), into: format!("a view of `{name}`") });
     }
 
     fn join(&mut self, output: TensorIndex, parts: &[Part], op: &OpRef) -> Result<(), LowerError> {
@@ -195,11 +226,7 @@ impl<'a> Emitter<'a> {
             }
             let input = self.natural(part.tensor)?;
             let shape = self.shape(part.tensor)?;
-            let within = self.tensors.get(usize::from(whole.0)).copied();
-            let Some(within) = within else { continue };
-            let tensor = part_of(&within, shape, part.at)
-                .ok_or(LowerError::TooLarge { what: "concatenation" })?;
-            let target = self.push_tensor(tensor)?;
+            let target = self.push_part(whole, shape, Place::dense(part.at))?;
             let layer = match part.table {
                 Some(table) => Op::Lookup(reference::Lookup { table }),
                 None => Op::Copy(reference::Copy),
@@ -246,10 +273,7 @@ impl<'a> Emitter<'a> {
         if own.hwc() == view.hwc {
             return self.natural(view.tensor);
         }
-        let Hwc { h, w, c } = view.hwc;
-        let shape =
-            Shape::new(&[1, h, w, c]).map_err(|_| LowerError::TooLarge { what: "tensor" })?;
-        self.view_as(view.tensor, shape)
+        self.view_as(view.tensor, view_shape(view.hwc)?)
     }
 
     /// The tensor `index` with the extents of `shape`; as many as its own, or it would not
@@ -260,7 +284,7 @@ impl<'a> Emitter<'a> {
         if let Some(&id) = self.views.get(&key) {
             return Ok(id);
         }
-        let (root, at) = self.placement.storage(index);
+        let (root, place) = self.placement.storage(index);
         let whole = self.shape(root)?;
         let storage = match self.storage_of.get(&root) {
             Some(&storage) => storage,
@@ -274,7 +298,7 @@ impl<'a> Emitter<'a> {
         let inside = root != self.placement.named(index);
         let around = if inside { whole } else { shape };
         let layout = Layout::contiguous(around.hwc());
-        let tensor = part_of(&Tensor { shape: around, storage, offset: 0, layout }, shape, at)
+        let tensor = part_of(&Tensor { shape: around, storage, offset: 0, layout }, shape, place)
             .ok_or(LowerError::TooLarge { what: "tensor" })?;
         let id = self.push_tensor(tensor)?;
         self.views.insert(key, id);
@@ -282,7 +306,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn shape(&self, index: TensorIndex) -> Result<Shape, LowerError> {
-        Ok(match self.graph.tensor(index).map(|tensor| Shape::new(&tensor.shape)) {
+        Ok(match self.graph.tensor(index).map(runtime_shape) {
             Some(Ok(shape)) => shape,
             // Operands are checked when operators are lowered.
             _ => return Err(LowerError::TooLarge { what: "tensor" }),
@@ -301,6 +325,18 @@ impl<'a> Emitter<'a> {
         let id = id.map_err(|_| LowerError::TooLarge { what: "tensors" })?;
         self.tensors.push(tensor);
         Ok(TensorId(id))
+    }
+
+    /// A view of the part of `whole` at `place`.
+    fn push_part(
+        &mut self,
+        whole: TensorId,
+        shape: Shape,
+        place: Place,
+    ) -> Result<TensorId, LowerError> {
+        let whole = self.tensors.get(usize::from(whole.0));
+        let part = whole.and_then(|whole| part_of(whole, shape, place));
+        self.push_tensor(part.ok_or(LowerError::TooLarge { what: "tensor" })?)
     }
 
     fn push_layer(
@@ -323,16 +359,25 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// The part of `whole` of extents `shape` that starts at row, column, channel `at`.
-fn part_of(whole: &Tensor, shape: Shape, at: [u32; 3]) -> Option<Tensor> {
+/// The shape of an image of these extents.
+fn view_shape(Hwc { h, w, c }: Hwc) -> Result<Shape, LowerError> {
+    Shape::new(&[1, h, w, c]).map_err(|_| LowerError::TooLarge { what: "tensor" })
+}
+
+/// The part of `whole` of extents `shape` at `place`.
+fn part_of(whole: &Tensor, shape: Shape, place: Place) -> Option<Tensor> {
     let Layout { row_stride, pixel_stride, .. } = whole.layout;
-    let [row, column, channel] = at;
+    let ([row, column, channel], [down, across]) = (place.at, place.step);
     let offset = whole
         .offset
         .checked_add(row.checked_mul(row_stride)?)?
         .checked_add(column.checked_mul(pixel_stride)?)?
         .checked_add(channel)?;
-    let layout = Layout { hwc: shape.hwc(), row_stride, pixel_stride };
+    let layout = Layout {
+        hwc: shape.hwc(),
+        row_stride: row_stride.checked_mul(down)?,
+        pixel_stride: pixel_stride.checked_mul(across)?,
+    };
     Some(Tensor { shape, storage: whole.storage, offset, layout })
 }
 

@@ -32,7 +32,7 @@ pub(super) fn lower(cx: &mut Context<'_>, activation: Activation) -> Result<(), 
         input_zero_point: input.zero_point,
         weight_zero_point: filters.zero_point,
         weights: filters.codes,
-        requantize: cx.requantize(&input, &filters, &output, activation, ScaleRatio::Double)?,
+        requantize: cx.requantize(&input, &filters, &output, activation, ScaleRatio::Double, 2)?,
     });
     // The kernel computes pixel by pixel, so input and output need the same rows and columns.
     let Hwc { h, w, .. } = output.hwc;

@@ -13,6 +13,7 @@
     clippy::arithmetic_side_effects
 )]
 
+mod activation;
 mod add;
 mod arithmetic;
 mod concatenation;
@@ -21,21 +22,33 @@ mod conv_2d;
 mod depthwise_conv_2d;
 mod emit;
 mod fully_connected;
+mod hard_swish;
+mod maximum;
 mod mean;
+mod mul;
 mod pad;
 mod passes;
 mod placement;
 mod pool;
+mod prelu;
 mod quantize;
 mod reshape;
+mod resize;
+mod sigmoid;
+mod slice;
 mod softmax;
+mod step;
+mod strided_slice;
+mod table;
+mod transpose;
+mod transpose_conv;
 mod weights;
 
-use pipeit_rt::kernels::OpError;
+use pipeit_rt::kernels::{Op, OpError, reference};
 use pipeit_rt::model::ModelError;
 use thiserror::Error;
 
-use crate::graph::{Graph, GraphError, OpKind, OpRef};
+use crate::graph::{Activation, Graph, GraphError, OpKind, OpRef};
 use crate::network::Network;
 use context::Context;
 
@@ -115,6 +128,27 @@ fn lower_op(cx: &mut Context<'_>) -> Result<(), LowerError> {
         OpKind::Concatenation { axis, activation } => concatenation::lower(cx, axis, activation),
         OpKind::Pad => pad::lower(cx),
         OpKind::Reshape | OpKind::Squeeze | OpKind::ExpandDims => reshape::lower(cx),
+        OpKind::Sub { activation } => add::lower_sub(cx, activation),
+        OpKind::Mul { activation } => mul::lower(cx, activation),
+        OpKind::Maximum => maximum::lower(cx, Op::Maximum(reference::Maximum)),
+        OpKind::Minimum => maximum::lower(cx, Op::Minimum(reference::Minimum)),
+        OpKind::Prelu => prelu::lower(cx),
+        OpKind::PadV2 => pad::lower_v2(cx),
+        OpKind::TransposeConv(conv) => transpose_conv::lower(cx, conv),
+        OpKind::Transpose => transpose::lower(cx),
+        OpKind::Slice => slice::lower(cx),
+        OpKind::StridedSlice(masks) => strided_slice::lower(cx, masks),
+        OpKind::Split => slice::lower_split(cx, 1, 0),
+        OpKind::SplitV => slice::lower_split(cx, 0, 2),
+        OpKind::Relu => activation::lower(cx, Activation::Relu),
+        OpKind::Relu6 => activation::lower(cx, Activation::Relu6),
+        OpKind::ReluN1To1 => activation::lower(cx, Activation::ReluN1To1),
+        OpKind::LeakyRelu { alpha } => activation::lower_leaky(cx, alpha),
+        OpKind::HardSwish => hard_swish::lower(cx),
+        OpKind::Logistic => sigmoid::lower_logistic(cx),
+        OpKind::Tanh => sigmoid::lower_tanh(cx),
+        OpKind::ResizeNearestNeighbor(resize) => resize::lower_nearest_neighbor(cx, resize),
+        OpKind::ResizeBilinear(resize) => resize::lower_bilinear(cx, resize),
         OpKind::Softmax { beta } => softmax::lower(cx, beta),
         OpKind::Quantize => quantize::lower(cx),
         OpKind::Dequantize => quantize::lower_dequantize(cx),

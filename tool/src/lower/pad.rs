@@ -1,4 +1,4 @@
-//! PAD where no convolution takes it in.
+//! PADV2, and PAD where no convolution takes it in.
 
 use pipeit_rt::kernels::{Op, reference};
 use pipeit_rt::tensor::Hwc;
@@ -7,6 +7,21 @@ use super::LowerError;
 use super::context::Context;
 
 pub(super) fn lower(cx: &mut Context<'_>) -> Result<(), LowerError> {
+    let value = cx.output()?.zero_point;
+    lower_with(cx, value)
+}
+
+/// The last input is the code to fill with.
+pub(super) fn lower_v2(cx: &mut Context<'_>) -> Result<(), LowerError> {
+    let fill = cx.input(2)?;
+    let value = match fill.tensor.data.as_deref() {
+        Some(&[code]) => (if fill.legacy { code ^ 0x80 } else { code }).cast_signed(),
+        _ => return Err(cx.refused("must fill with a constant code")),
+    };
+    lower_with(cx, value)
+}
+
+fn lower_with(cx: &mut Context<'_>, value: i8) -> Result<(), LowerError> {
     let input = cx.input(0)?;
     let output = cx.output_like(&input)?;
     let paddings = cx.integers(1)?;
@@ -36,7 +51,7 @@ pub(super) fn lower(cx: &mut Context<'_>) -> Result<(), LowerError> {
     }
     let [h, w, c] = extents;
     cx.check_extents(&output, Hwc { h, w, c })?;
-    let op = Op::Pad(reference::Pad { before, value: output.zero_point });
+    let op = Op::Pad(reference::Pad { before, value });
     cx.layer(op, vec![input.view()], output.view());
     Ok(())
 }

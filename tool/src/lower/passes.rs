@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::graph::{Element, Graph, Op, OpKind, Padding, TensorIndex};
+use crate::graph::{Activation, Element, Graph, Op, OpKind, Padding, TensorIndex};
 use crate::network::Folded;
 
 /// What the file has at the network's inputs and outputs.
@@ -12,7 +12,8 @@ pub(super) struct Ports {
     pub(super) outputs: Vec<Element>,
 }
 
-/// Takes floats off the edges, removes what no output depends on, folds paddings.
+/// Takes floats off the edges, removes what no output depends on, folds paddings and
+/// activations.
 pub(super) fn simplify(mut graph: Graph, folded: &mut Vec<Folded>) -> (Graph, Ports) {
     let element = |index: &TensorIndex| {
         graph.tensor(*index).map_or(Element::Other("nothing"), |tensor| tensor.element)
@@ -25,6 +26,7 @@ pub(super) fn simplify(mut graph: Graph, folded: &mut Vec<Folded>) -> (Graph, Po
     strip_dequantize(&mut graph, folded);
     remove_dead(&mut graph, folded);
     fold_pads(&mut graph, folded);
+    fold_activations(&mut graph, folded);
     (graph, ports)
 }
 
@@ -154,6 +156,66 @@ fn foldable(graph: &Graph, at: usize) -> Option<(usize, TensorIndex, Padding)> {
     };
     (alike && is_image && valid && !graph.outputs.contains(&output))
         .then_some((reader, input, padding))
+}
+
+/// Gives clamps to the operator whose output they alone read.
+///
+/// An operator that clamps does so last, and a clamp from and to the same scale changes
+/// nothing else: the result is the same.
+fn fold_activations(graph: &mut Graph, folded: &mut Vec<Folded>) {
+    let mut removed = HashSet::new();
+    for at in 0..graph.ops.len() {
+        let Some((writer, activation)) = clamped(graph, at) else { continue };
+        let Some(clamp) = graph.ops.get(at).cloned() else { continue };
+        let Some(op) = graph.ops.get_mut(writer) else { continue };
+        op.outputs.clone_from(&clamp.outputs);
+        if let Some(fused) = fused(&mut op.kind) {
+            *fused = activation;
+        }
+        let into = op.clone();
+        folded.push(Folded { op: graph.op_ref(&clamp), into: graph.op_ref(&into).to_string() });
+        removed.insert(at);
+    }
+    let mut at = 0..;
+    graph.ops.retain(|_| at.next().is_none_or(|at: usize| !removed.contains(&at)));
+}
+
+/// The operator that can clamp instead of that at `at`, and how.
+fn clamped(graph: &Graph, at: usize) -> Option<(usize, Activation)> {
+    let clamp = graph.ops.get(at)?;
+    let activation = match clamp.kind {
+        OpKind::Relu => Activation::Relu,
+        OpKind::Relu6 => Activation::Relu6,
+        OpKind::ReluN1To1 => Activation::ReluN1To1,
+        _ => return None,
+    };
+    let (&[Some(input)], &[output]) = (clamp.inputs.as_slice(), clamp.outputs.as_slice()) else {
+        return None;
+    };
+    let (from, to) = (graph.tensor(input)?, graph.tensor(output)?);
+    let alike = (&from.quantization, from.element, &from.shape)
+        == (&to.quantization, to.element, &to.shape);
+    let alone = graph.ops.iter().filter(|op| reads(op, input)).count() == 1
+        && !graph.outputs.contains(&input);
+    let writer = graph.ops.iter().position(|op| op.outputs == [input])?;
+    let mut kind = graph.ops.get(writer)?.kind;
+    let unclamped = fused(&mut kind).is_some_and(|fused| *fused == Activation::None);
+    (alike && alone && unclamped).then_some((writer, activation))
+}
+
+/// The activation that an operator applies to its output, if it can.
+fn fused(kind: &mut OpKind) -> Option<&mut Activation> {
+    match kind {
+        OpKind::Conv2d(conv) | OpKind::DepthwiseConv2d(conv) | OpKind::TransposeConv(conv) => {
+            Some(&mut conv.activation)
+        }
+        OpKind::AveragePool2d(pool) | OpKind::MaxPool2d(pool) => Some(&mut pool.activation),
+        OpKind::FullyConnected { activation }
+        | OpKind::Add { activation }
+        | OpKind::Sub { activation }
+        | OpKind::Mul { activation } => Some(activation),
+        _ => None,
+    }
 }
 
 fn reads(op: &Op, tensor: TensorIndex) -> bool {

@@ -1,7 +1,8 @@
 //! RESHAPE, SQUEEZE, EXPAND_DIMS: another name for the same bytes.
 
 use super::LowerError;
-use super::context::{Context, StepKind};
+use super::context::Context;
+use super::step::StepKind;
 
 pub(super) fn lower(cx: &mut Context<'_>) -> Result<(), LowerError> {
     let input = cx.input(0)?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pipeit_rt::model::Element as PortElement;
 use pipeit_tool::graph::{
-    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Tensor, TensorIndex,
+    Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, StridedSlice,
+    Tensor, TensorIndex,
 };
 use pipeit_tool::lower;
 use pipeit_tool::network::Network;
@@ -265,4 +266,84 @@ fn what_no_output_depends_on_is_removed() {
     assert_eq!(network.layers.len(), 1);
     assert_eq!(network.folded.len(), 2);
     assert_eq!(network.tensor_of[dead.0], None);
+}
+
+#[test]
+fn slices_are_views_that_layers_read_in_place() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 5, 6, 3]);
+    let a = sketch.same(x);
+    // Every other row from the second, every third column, the last two channels, then of
+    // that its second row: a view of a view.
+    let slice = |sketch: &mut Sketch, from, lists: [[i32; 4]; 3], shape: &[u32]| {
+        let [begin, end, step] = lists.map(|list| sketch.integers(&[4], &list));
+        let to = sketch.activation(shape);
+        let kind = OpKind::StridedSlice(StridedSlice::default());
+        sketch.op(kind, &[from, begin, end, step], to)
+    };
+    let lists = [[0, 1, 0, 1], [1, 5, 6, 3], [1, 2, 3, 1]];
+    let some = slice(&mut sketch, a, lists, &[1, 2, 2, 2]);
+    let lists = [[0, 1, 0, 0], [1, 2, 2, 2], [1, 1, 1, 1]];
+    let fewer = slice(&mut sketch, some, lists, &[1, 1, 2, 2]);
+    let (y, z) = (sketch.same(some), sketch.same(fewer));
+    let network = sketch.lower(&[y, z]);
+    assert_eq!(names(&network), ["MAX_POOL_2D"; 3]);
+    let into: Vec<_> = network.folded.iter().map(|folded| folded.into.as_str()).collect();
+    assert_eq!(into, ["a view of `t1`", "a view of `t5`"]);
+    let input = ramp(90);
+    let at = |row: usize, column: usize, channel: usize| input[(row * 6 + column) * 3 + channel];
+    let row = |row| [at(row, 0, 1), at(row, 0, 2), at(row, 3, 1), at(row, 3, 2)];
+    let found = Interpreter::new(&network).run(&[&input]);
+    assert_eq!(found, [[row(1), row(3)].concat(), row(3).to_vec()]);
+}
+
+#[test]
+fn a_split_is_copied_only_where_it_must_be() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 5]);
+    let sizes = sketch.integers(&[3], &[1, 2, 2]);
+    let axis = sketch.integers(&[1], &[-1]);
+    let parts = [1, 2, 2].map(|channels| sketch.activation(&[1, 1, 2, channels]));
+    sketch.op(OpKind::SplitV, &[x, sizes, axis], parts[0]);
+    sketch.0.ops[0].outputs = parts.to_vec();
+    let y = sketch.same(parts[1]);
+    // The last part is an output of the network, and the first is read by nobody.
+    let network = sketch.lower(&[y, parts[2]]);
+    assert_eq!(names(&network), ["COPY", "MAX_POOL_2D"]);
+    let found = Interpreter::new(&network).run(&[&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+    assert_eq!(found, [[1, 2, 6, 7], [3, 4, 8, 9]]);
+}
+
+#[test]
+fn a_slice_of_a_reshape_is_of_the_shape_it_was_given() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 6]);
+    let image = sketch.activation(&[1, 2, 3, 1]);
+    sketch.op(OpKind::Reshape, &[x], image);
+    let (begin, size) =
+        (sketch.integers(&[4], &[0, 0, 1, 0]), sketch.integers(&[4], &[1, 2, 2, 1]));
+    let right = sketch.activation(&[1, 2, 2, 1]);
+    sketch.op(OpKind::Slice, &[image, begin, size], right);
+    let y = sketch.same(right);
+    let network = sketch.lower(&[y]);
+    assert_eq!(names(&network), ["COPY", "MAX_POOL_2D"]);
+    assert_eq!(Interpreter::new(&network).run(&[&[0, 1, 2, 3, 4, 5]]), [[1, 2, 4, 5]]);
+}
+
+#[test]
+fn an_activation_becomes_part_of_the_operator_before_it() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 2]);
+    let sum = sketch.activation(&[1, 1, 2, 2]);
+    sketch.op(OpKind::Add { activation: Activation::None }, &[x, x], sum);
+    let clamped = sketch.activation(&[1, 1, 2, 2]);
+    sketch.op(OpKind::Relu6, &[sum], clamped);
+    // Clamped already: this one is a table.
+    let twice = sketch.activation(&[1, 1, 2, 2]);
+    sketch.op(OpKind::ReluN1To1, &[clamped], twice);
+    let network = sketch.lower(&[clamped, twice]);
+    assert_eq!(names(&network), ["ADD", "LOOKUP"]);
+    assert_eq!(network.folded[0].into, "operator 0 ADD (output `t2`)");
+    let found = Interpreter::new(&network).run(&[&[-4, 4, 8, 100]]);
+    assert_eq!(found, [[3, 5, 13, 15], [3, 5, 5, 5]]);
 }

@@ -1,0 +1,172 @@
+//! Every operator, bit for bit: the networks of one operator in `data/ops`, with the outputs
+//! of TFLite's reference kernels, under plans for one core, for teams, and at random.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use pipeit_rt::model::{Model, Port};
+use pipeit_rt::platform::hosted::{HostCluster, Machine};
+use pipeit_tool::arrays::{Array, Elements, dequantize, from_unsigned, quantize};
+use pipeit_tool::cost::Costs;
+use pipeit_tool::memory::Reuse;
+use pipeit_tool::partition::{Partition, StageSpec, TeamSpec};
+use pipeit_tool::{import, lower};
+
+mod support;
+
+use support::{Rng, partition, run};
+
+/// Cases that are refused, and why they may be.
+const OUTSIDE: [(&str, &str); 1] =
+    [("strided_slice/int8_new_axis_rank_5", "a tensor of five dimensions")];
+
+/// The arrays of a case: `in_K_J` and `ref_K_J` for input or output `J` of frame `K`.
+struct Vectors(zip::ZipArchive<Cursor<Vec<u8>>>);
+
+impl Vectors {
+    fn open(path: &Path) -> Self {
+        let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self(zip::ZipArchive::new(Cursor::new(bytes)).expect("an npz file"))
+    }
+
+    fn array(&mut self, key: &str) -> Option<Elements> {
+        let mut bytes = Vec::new();
+        let mut file = self.0.by_name(&format!("{key}.npy")).ok()?;
+        file.read_to_end(&mut bytes).expect("an array");
+        Some(Array::read(&bytes).unwrap_or_else(|error| panic!("{key}: {error}")).elements)
+    }
+
+    /// The inputs of frame `frame` as codes; `None` when there is no such frame.
+    fn inputs(&mut self, frame: usize, ports: &[Port]) -> Option<Vec<Vec<i8>>> {
+        let codes = |(at, port): (usize, &Port)| {
+            Some(match self.array(&format!("in_{frame}_{at}"))? {
+                Elements::I8(codes) => codes,
+                Elements::U8(codes) => codes.into_iter().map(from_unsigned).collect(),
+                Elements::F32(reals) => reals.iter().map(|&real| quantize(real, port)).collect(),
+            })
+        };
+        ports.iter().enumerate().map(codes).collect()
+    }
+
+    /// How `found`, all outputs one after another, differs from those of frame `frame`.
+    fn difference(&mut self, frame: usize, ports: &[Port], found: &[i8]) -> Option<String> {
+        let mut found = found.iter().copied();
+        let (mut all, mut differ) = (0, 0);
+        for (at, port) in ports.iter().enumerate() {
+            let key = format!("ref_{frame}_{at}");
+            let Some(expected) = self.array(&key) else {
+                return Some(format!("{key} is missing"));
+            };
+            let equal: Vec<bool> = match expected {
+                Elements::I8(codes) => {
+                    codes.into_iter().map(|code| found.next() == Some(code)).collect()
+                }
+                Elements::U8(codes) => codes
+                    .into_iter()
+                    .map(|code| found.next() == Some(from_unsigned(code)))
+                    .collect(),
+                Elements::F32(reals) => reals
+                    .into_iter()
+                    .map(|real| found.next().map(|code| dequantize(code, port)) == Some(real))
+                    .collect(),
+            };
+            all += equal.len();
+            differ += equal.iter().filter(|&&equal| !equal).count();
+        }
+        let rest = found.count();
+        (differ + rest > 0).then(|| format!("{differ} of {all} codes differ, {rest} too many"))
+    }
+}
+
+/// One stage, served by a team of so many cores.
+fn team(cores: u8) -> (Machine, Partition) {
+    let cpus: Vec<_> = Machine::detect().clusters.into_iter().flat_map(|c| c.cpus).collect();
+    let dealt = cpus.iter().copied().cycle().take(cores.into()).collect();
+    let stage = StageSpec { layers: None, teams: vec![TeamSpec { cluster: 0, cores }] };
+    let machine = Machine { clusters: vec![HostCluster::new("all", dealt)] };
+    (machine, Partition { stages: vec![stage] })
+}
+
+/// The plans a case is run under: fewer where every core is emulated.
+fn plans(rng: &mut Rng, model: &Model<'_>) -> Vec<(Machine, Partition)> {
+    if std::env::var_os("PIPEIT_EMULATED").is_some() {
+        return vec![team(1), team(3)];
+    }
+    let layers = model.layers.len();
+    vec![team(1), team(2), team(3), partition(rng, layers), partition(rng, layers)]
+}
+
+/// Runs the case of a `.tflite` file under all plans; says what is wrong, and counts the plans.
+fn compare(case: &Path, rng: &mut Rng) -> Result<usize, String> {
+    let bytes = fs::read(case).map_err(|error| error.to_string())?;
+    let graph = import::tflite(&bytes).map_err(|error| format!("refused: {error}"))?;
+    let network = lower::lower(&graph).map_err(|error| format!("refused: {error}"))?;
+    let model = network.check().map_err(|error| format!("refused: {error}"))?;
+    let mut vectors = Vectors::open(&case.with_extension("npz"));
+    let frames: Vec<_> = (0..).map_while(|k| vectors.inputs(k, model.inputs)).collect();
+    if frames.is_empty() {
+        return Err("no vectors".to_owned());
+    }
+    let costs = Costs::of(&model);
+    let plans = plans(rng, &model);
+    for (machine, partition) in &plans {
+        let plan = partition.plan(&model, machine, &costs, None, Reuse::Share);
+        let plan = plan.map_err(|error| error.to_string())?;
+        for (frame, found) in run(&model, &plan, machine, &frames).iter().enumerate() {
+            if let Some(difference) = vectors.difference(frame, model.outputs, found) {
+                return Err(format!("frame {frame} under {partition:?}: {difference}"));
+            }
+        }
+    }
+    Ok(plans.len())
+}
+
+fn entries(directory: &Path) -> BTreeSet<std::path::PathBuf> {
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+#[test]
+fn every_operator_equals_the_reference_kernels() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ops");
+    let mut rng = Rng(1);
+    let (mut compared, mut plans, mut operators) = (0, BTreeSet::new(), 0);
+    let mut wrong = Vec::new();
+    for operator in entries(&data).into_iter().filter(|path| path.is_dir()) {
+        let (mut cases, mut equal) = (0, 0);
+        for case in entries(&operator) {
+            if case.extension().is_none_or(|extension| extension != "tflite") {
+                continue;
+            }
+            let name = case.with_extension("");
+            let name = name.strip_prefix(&data).expect("a path in there");
+            let name = name.to_str().expect("a name in ASCII").replace('\\', "/");
+            let outside = OUTSIDE.iter().any(|&(outside, _)| outside == name);
+            cases += 1;
+            match compare(&case, &mut rng) {
+                Ok(_) if outside => wrong.push(format!("{name}: listed as outside, but equal")),
+                Ok(count) => {
+                    equal += 1;
+                    plans.insert(count);
+                }
+                Err(reason) if outside && reason.starts_with("refused") => {}
+                Err(reason) => wrong.push(format!("{name}: {reason}")),
+            }
+        }
+        let operator = operator.file_name().unwrap_or_default().display();
+        println!("{operator}: {equal} of {cases} cases equal");
+        compared += equal;
+        operators += 1;
+    }
+    let plans: Vec<_> = plans.into_iter().map(|count| count.to_string()).collect();
+    let plans = plans.join(" or ");
+    println!("{compared} cases of {operators} operators, {plans} plans each");
+    for (name, reason) in OUTSIDE {
+        println!("outside: {name}: {reason}");
+    }
+    assert!(wrong.is_empty(), "{} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(compared > 600, "{compared} cases");
+}
