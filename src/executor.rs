@@ -1,7 +1,5 @@
 //! The loop every core runs, hosted and on bare metal alike.
 
-use core::sync::atomic::Ordering;
-
 use heapless::Vec;
 
 use crate::kernels::{Io, KernelTable};
@@ -9,6 +7,7 @@ use crate::model::{Layer, Tensor};
 use crate::pipeline::{Pipeline, RunError, TeamState};
 use crate::plan::Home;
 use crate::platform::{Event, Platform, Ticks};
+use crate::sync::atomic::Ordering;
 use crate::team::{Place, share};
 use crate::tensor::{Tile, View};
 use crate::topology::{ClusterId, CoreId};

@@ -1,8 +1,9 @@
 //! Runtime for int8 CNN inference pipelined over unequal cores.
 //!
 //! It carries out a plan that a host tool has made; it never makes one up. No standard
-//! library, no heap, integers only on the frame path, and the same bytes as TFLite's
-//! reference kernels for every plan.
+//! library, no heap, integers only on the frame path (but for uint8 RESIZE_BILINEAR, whose
+//! reference is floating point), and the same bytes as TFLite's reference kernels for every
+//! plan.
 //!
 //! ```text
 //!  artefact ──▶ model + plans ──▶ pipeline ◀── every core: run_core
@@ -17,6 +18,7 @@
 //! | [`kernels`] | operators: contracts and kernels per instruction-set path |
 //! | [`model`], [`topology`], [`plan`] | the network, the machine, the partition of one over the other |
 //! | [`artefact`] | the file all that comes from |
+//! | `sync` | atomics and locks, or models of them for the model checker |
 //! | [`platform`] | waiting, waking and time: [`hosted`](platform::hosted) threads |
 //! | [`queue`], [`team`] | per-cluster queues; shares and barriers of a team |
 //! | [`pipeline`], [`executor`] | slots and order; the loop every core runs |
@@ -46,10 +48,16 @@ pub mod platform;
 pub mod quant;
 pub mod queue;
 pub mod region;
+mod sync;
 pub mod team;
 pub mod tensor;
 pub mod topology;
 pub mod weights;
+
+// The tests that the model checker runs; they see what is private to this crate.
+#[cfg(all(test, loom))]
+#[path = "../tests/loom/mod.rs"]
+mod loom_models;
 
 pub use artefact::Artefact;
 pub use model::Model;

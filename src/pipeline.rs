@@ -12,10 +12,8 @@
 
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use heapless::{Deque, Vec};
-use spin::mutex::SpinMutex;
 
 use crate::kernels::{KernelTable, Path};
 use crate::model::{Model, Port, TensorId};
@@ -23,6 +21,8 @@ use crate::plan::{self as planned, Home, MAX_SLOTS, Plan, PlanError, Stage};
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::{CachePadded, ClusterQueue, Lane};
 use crate::region::{OutOfMemory, Region};
+use crate::sync::SpinMutex;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::team::Team;
 use crate::topology::{CoreId, MAX_CLUSTERS, Topology};
 use crate::weights::ALIGNMENT;

@@ -9,9 +9,9 @@ use core::fmt;
 use core::ops::Deref;
 
 use heapless::Deque;
-use spin::mutex::SpinMutex;
 
 use crate::platform::{Event, Platform};
+use crate::sync::SpinMutex;
 
 /// Keeps a value alone in its cache lines: 128 bytes, because cores fetch lines in pairs.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::slice;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::CachePadded;
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::tensor::{Hwc, Region, Split};
 
 /// Channels are dealt out in multiples of this, so that two cores never write one cache line
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(region, Region { rows: 0..0, channels: 0..100 });
     }
 
-    #[cfg(feature = "std")]
+    #[cfg(all(feature = "std", not(loom)))]
     mod hosted {
         use super::*;
         use crate::platform::hosted::Hosted;

@@ -16,16 +16,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &["kernels", "tensor", "weights"]),
     ("plan", &["kernels", "model", "topology", "weights"]),
     ("artefact", &["kernels", "model", "plan", "region", "tensor", "topology", "weights"]),
-    ("platform", &["topology"]),
-    ("queue", &["platform"]),
-    ("team", &["platform", "queue", "tensor"]),
+    ("sync", &[]),
+    ("platform", &["sync", "topology"]),
+    ("queue", &["platform", "sync"]),
+    ("team", &["platform", "queue", "sync", "tensor"]),
     (
         "pipeline",
-        &["kernels", "model", "plan", "platform", "queue", "region", "team", "topology", "weights"],
+        &[
+            "kernels", "model", "plan", "platform", "queue", "region", "sync", "team", "topology",
+            "weights",
+        ],
     ),
     (
         "executor",
-        &["kernels", "model", "pipeline", "plan", "platform", "team", "tensor", "topology"],
+        &["kernels", "model", "pipeline", "plan", "platform", "sync", "team", "tensor", "topology"],
     ),
     ("fmt", &[]),
 ];

@@ -2,15 +2,16 @@
 #![forbid(unsafe_code)]
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::string::{String, ToString};
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
 use std::{fs, thread, thread_local};
 
 use super::{Event, Platform, Ticks};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Condvar, Mutex, seq_cst_in_models};
 use crate::topology::{CoreId, MAX_CLUSTERS, MAX_CORES, TooManyCores, Topology};
 
 /// The threads of this process as cores.
@@ -59,8 +60,9 @@ impl Platform for Hosted {
     }
 }
 
-/// How long a waiter spins before it parks: a little more than waking a thread takes.
-const SPIN: Duration = Duration::from_micros(20);
+/// How long a waiter spins before it parks: a little more than waking a thread takes. Not at
+/// all in models, which know no time.
+const SPIN: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 20 });
 /// Looks at the count between two offers of the CPU to other threads.
 const LOOKS_PER_YIELD: u32 = 32;
 
@@ -91,6 +93,7 @@ impl Event for ParkingEvent {
         // Sequentially consistent with `wait`: either this sees the waiter parked, or the
         // waiter sees the new count before it parks.
         self.count.fetch_add(1, Ordering::SeqCst);
+        seq_cst_in_models();
         if self.parked.load(Ordering::SeqCst) > 0 {
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.wake.notify_all();
@@ -110,6 +113,7 @@ impl Event for ParkingEvent {
         }
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.parked.fetch_add(1, Ordering::SeqCst);
+        seq_cst_in_models();
         while self.count.load(Ordering::SeqCst) == seen {
             let now = Hosted::now();
             if now >= deadline {

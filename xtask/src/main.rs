@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! main -> steps -> skips, summary                  runs the suite, reports all failures
-//!           |
+//!           |---> frame_path -> assembly           looks at machine code
 //!           v
 //! main -> setup -> apt, build_std -> rust_src      installs what is missing
 //!           |
@@ -12,8 +12,10 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod assembly;
 mod build_std;
 mod command;
+mod frame_path;
 mod rust_src;
 mod setup;
 mod skips;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::command::stream;
+use crate::frame_path;
 use crate::setup::{CROSS_GCC, Item, QEMU, Setup};
 use crate::skips::SkipLog;
 use crate::summary::{Outcome, Summary, seconds};
@@ -29,11 +30,16 @@ pub(crate) enum Step {
     /// All unit, integration and doc tests, on the host
     #[value(alias = "host tests")]
     HostTests,
+    /// The concurrent parts of the runtime in all interleavings, by the model checker loom
+    Loom,
     /// The documentation, without warnings
     Docs,
     /// Build and lints of the runtime for a machine without operating system
     #[value(alias = "no_std")]
     NoStd,
+    /// The machine code of the frame path: no panics, and floats only where they must be
+    #[value(alias = "frame path")]
+    FramePath,
     /// Tests of runtime and tool for 64-bit Arm Linux, emulated
     #[value(alias = "aarch64 tests")]
     Aarch64Tests,
@@ -45,8 +51,10 @@ impl Step {
             Self::Format => "format",
             Self::Clippy => "clippy",
             Self::HostTests => "host tests",
+            Self::Loom => "loom",
             Self::Docs => "docs",
             Self::NoStd => "no_std",
+            Self::FramePath => "frame path",
             Self::Aarch64Tests => "aarch64 tests",
         }
     }
@@ -56,8 +64,9 @@ impl Step {
         match self {
             Self::Format => &[Item::Rustfmt],
             Self::Clippy => &[Item::Clippy],
-            Self::HostTests | Self::Docs => &[],
+            Self::HostTests | Self::Loom | Self::Docs => &[],
             Self::NoStd => &[Item::Clippy, Item::BareTarget],
+            Self::FramePath => &[Item::BareTarget],
             Self::Aarch64Tests => &[Item::LinuxTarget, Item::CrossGcc, Item::Qemu],
         }
     }
@@ -78,6 +87,13 @@ impl Step {
             Self::HostTests => {
                 vec![logging(cargo(&["test", "--workspace", "--no-fail-fast"]), skips)]
             }
+            Self::Loom => {
+                let mut test = cargo(&["test", "--package", "pipeit-rt", "--release", "--lib"]);
+                // Apart from other builds, which it would invalidate: the flags differ.
+                test.arg("--target-dir").arg(workspace.target_dir().join("loom"));
+                test.arg("loom_models").env("RUSTFLAGS", "--cfg loom");
+                vec![test]
+            }
             Self::Docs => {
                 let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--keep-going"]);
                 doc.env("RUSTDOCFLAGS", "-D warnings");
@@ -96,6 +112,7 @@ impl Step {
                 };
                 variants.iter().flat_map(both).collect()
             }
+            Self::FramePath => vec![frame_path::build(workspace)],
             Self::Aarch64Tests => {
                 let mut test = cargo(&["test", "--package", "pipeit-rt"]);
                 test.args(["--package", "pipeit-tool", "--target", LINUX_TARGET]);
@@ -103,6 +120,18 @@ impl Step {
                 vec![emulated(logging(test, skips))]
             }
         }
+    }
+
+    /// Runs it; returns why it failed, if it did.
+    fn run(self, workspace: &Workspace, skips: &SkipLog) -> Vec<String> {
+        if self != Self::FramePath {
+            return failures(&mut self.commands(workspace, skips));
+        }
+        let found = frame_path::clean(workspace).and_then(|()| {
+            self.commands(workspace, skips).iter_mut().try_for_each(stream)?;
+            frame_path::findings(workspace)
+        });
+        found.unwrap_or_else(|error| vec![format!("{error:#}")])
     }
 }
 
@@ -147,7 +176,7 @@ pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<Summary> 
         let start = Instant::now();
         let failures = match missing.reason(step.needs()) {
             Some(reason) => vec![reason],
-            None => failures(&mut step.commands(workspace, &skips)),
+            None => step.run(workspace, &skips),
         };
         let outcome = Outcome { name: step.name(), took: start.elapsed(), failures };
         println!("=== {}: {} ({})", outcome.name, outcome.word(), seconds(outcome.took));

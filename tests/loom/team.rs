@@ -1,0 +1,113 @@
+//! What members write before a barrier the others see after it; nobody else's turn is
+//! touched; the slot is the leader's own again after the last barrier; a stop wakes.
+
+use std::boxed::Box;
+use std::vec::Vec;
+
+use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::platform::{CORRECT, NO_REGISTER, NO_RELEASE, Wfe, send_event, spawn};
+use super::{Watched, check, lend};
+use crate::platform::hosted::Hosted;
+use crate::platform::{Platform, Ticks};
+use crate::queue::CachePadded;
+use crate::team::{Place, Team};
+
+struct State<P: Platform> {
+    team: Team<'static, P>,
+    stopped: AtomicBool,
+    /// Stands for the slot's contents.
+    slot: Watched,
+    /// Stands for the members' shares of an activation.
+    shares: Vec<Watched>,
+}
+
+impl<P: Platform> State<P> {
+    /// A member's work on a frame: its share, then all shares of the others.
+    fn work(&self, member: usize, frame: u32) {
+        // SAFETY: nobody writes the slot's byte during the frame.
+        let slot = unsafe { self.team.cells(Place::Slot(0), 1) };
+        assert_eq!(slot[0].get(), frame as i8);
+        assert_eq!(self.slot.get(), frame);
+        self.shares[member].set(frame);
+        self.team.barrier(member, Ticks::NEVER).unwrap();
+        assert!(self.shares.iter().all(|share| share.get() == frame));
+        self.team.barrier(member, Ticks::NEVER).unwrap();
+    }
+}
+
+/// A team of `members` works on `frames` frames and is stopped.
+fn frames_pass<P: Platform>(members: usize, frames: u32) {
+    let arrivals: Box<[_]> = (0..members).map(|_| CachePadded(AtomicU32::new(0))).collect();
+    lend(arrivals, |arrivals| {
+        let state = State {
+            team: Team::<P>::new(&mut [], 1, arrivals),
+            stopped: AtomicBool::new(false),
+            slot: Watched::new(),
+            shares: (0..members).map(|_| Watched::new()).collect(),
+        };
+        lend(state, |state| {
+            let follow = |member| {
+                move || {
+                    let mut done = 0;
+                    while state.team.next(done, || state.stopped.load(Ordering::Acquire)) {
+                        done += 1;
+                        state.work(member, done);
+                    }
+                    assert_eq!(done, frames);
+                }
+            };
+            let others: Vec<_> = (1..members).map(|member| spawn(member, follow(member))).collect();
+            let mut slot = [0];
+            for frame in 1..=frames {
+                // The leader has the slot to itself.
+                state.slot.set(frame);
+                slot[0] = frame as i8;
+                state.team.begin(&mut slot);
+                state.work(0, frame);
+            }
+            state.slot.set(0);
+            state.stopped.store(true, Ordering::Release);
+            state.team.wake();
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
+    });
+}
+
+#[test]
+fn parking_two_members() {
+    check(Some(3), || frames_pass::<Hosted>(2, 1));
+    check(Some(2), || frames_pass::<Hosted>(2, 2));
+}
+
+#[test]
+fn parking_three_members() {
+    check(Some(1), || frames_pass::<Hosted>(3, 1));
+}
+
+#[test]
+fn event_register_two_members() {
+    check(Some(3), || frames_pass::<Wfe<CORRECT>>(2, 1));
+    check(Some(2), || frames_pass::<Wfe<CORRECT>>(2, 2));
+    check(Some(2), || {
+        send_event();
+        frames_pass::<Wfe<CORRECT>>(2, 1);
+    });
+}
+
+#[test]
+fn event_register_three_members() {
+    check(Some(1), || frames_pass::<Wfe<CORRECT>>(3, 1));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn events_without_memory_are_found() {
+    check(Some(2), || frames_pass::<Wfe<NO_REGISTER>>(2, 1));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_count_without_release_is_found() {
+    check(Some(2), || frames_pass::<Wfe<NO_RELEASE>>(2, 1));
+}
