@@ -54,6 +54,17 @@ impl Trials<'_> {
         trials.into_iter().map(trial).collect()
     }
 
+    /// One stage, served by one team of `cores` cores.
+    ///
+    /// # Errors
+    ///
+    /// [`PartitionError`].
+    pub fn team(&self, cores: usize) -> Result<Trial, PartitionError> {
+        let machine = self.machine(&[cores]);
+        let partition = Partition::stage_per_cluster(&machine);
+        self.trial("a team", &machine, &partition, None, Reuse::Share)
+    }
+
     /// One core and one frame at a time, no storage reused.
     ///
     /// # Errors

@@ -6,17 +6,18 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use pipeit_rt::model::{Model, Port};
-use pipeit_rt::platform::hosted::{HostCluster, Machine};
+use pipeit_rt::kernels;
+use pipeit_rt::model::Port;
 use pipeit_tool::arrays::{Array, Elements, dequantize, from_unsigned, quantize};
-use pipeit_tool::cost::Costs;
-use pipeit_tool::memory::Reuse;
-use pipeit_tool::partition::{Partition, StageSpec, TeamSpec};
+use pipeit_tool::noise::Noise;
+use pipeit_tool::partition::PartitionError;
+use pipeit_tool::planning::Planner;
+use pipeit_tool::trials::{Trial, Trials};
 use pipeit_tool::{import, lower};
 
 mod support;
 
-use support::{Rng, partition, run};
+use support::{cpus, run};
 
 /// Cases that are refused, and why they may be.
 const OUTSIDE: [(&str, &str); 1] =
@@ -80,26 +81,17 @@ impl Vectors {
     }
 }
 
-/// One stage, served by a team of so many cores.
-fn team(cores: u8) -> (Machine, Partition) {
-    let cpus: Vec<_> = Machine::detect().clusters.into_iter().flat_map(|c| c.cpus).collect();
-    let dealt = cpus.iter().copied().cycle().take(cores.into()).collect();
-    let stage = StageSpec { layers: None, teams: vec![TeamSpec { cluster: 0, cores }] };
-    let machine = Machine { clusters: vec![HostCluster::new("all", dealt)] };
-    (machine, Partition { stages: vec![stage] })
-}
-
 /// The plans a case is run under: fewer where every core is emulated.
-fn plans(rng: &mut Rng, model: &Model<'_>) -> Vec<(Machine, Partition)> {
-    if std::env::var_os("PIPEIT_EMULATED").is_some() {
-        return vec![team(1), team(3)];
+fn plans(trials: &Trials<'_>, noise: &mut Noise) -> Result<Vec<Trial>, PartitionError> {
+    let mut plans = vec![trials.team(1)?, trials.team(3)?];
+    if std::env::var_os("PIPEIT_EMULATED").is_none() {
+        plans.extend([trials.team(2)?, trials.random(noise)?, trials.random(noise)?]);
     }
-    let layers = model.layers.len();
-    vec![team(1), team(2), team(3), partition(rng, layers), partition(rng, layers)]
+    Ok(plans)
 }
 
 /// Runs the case of a `.tflite` file under all plans; says what is wrong, and counts the plans.
-fn compare(case: &Path, rng: &mut Rng) -> Result<usize, String> {
+fn compare(case: &Path, noise: &mut Noise) -> Result<usize, String> {
     let bytes = fs::read(case).map_err(|error| error.to_string())?;
     let graph = import::tflite(&bytes).map_err(|error| format!("refused: {error}"))?;
     let network = lower::lower(&graph).map_err(|error| format!("refused: {error}"))?;
@@ -109,14 +101,13 @@ fn compare(case: &Path, rng: &mut Rng) -> Result<usize, String> {
     if frames.is_empty() {
         return Err("no vectors".to_owned());
     }
-    let costs = Costs::of(&model);
-    let plans = plans(rng, &model);
-    for (machine, partition) in &plans {
-        let plan = partition.plan(&model, machine, &costs, None, Reuse::Share);
-        let plan = plan.map_err(|error| error.to_string())?;
-        for (frame, found) in run(&model, &plan, machine, &frames).iter().enumerate() {
+    let planner = Planner::new(&model, kernels::Path::Reference);
+    let trials = Trials { planner: &planner, cpus: &cpus() };
+    let plans = plans(&trials, noise).map_err(|error| error.to_string())?;
+    for trial in &plans {
+        for (frame, found) in run(&model, trial, &frames).iter().enumerate() {
             if let Some(difference) = vectors.difference(frame, model.outputs, found) {
-                return Err(format!("frame {frame} under {partition:?}: {difference}"));
+                return Err(format!("frame {frame} under {trial:?}: {difference}"));
             }
         }
     }
@@ -132,7 +123,7 @@ fn entries(directory: &Path) -> BTreeSet<std::path::PathBuf> {
 #[test]
 fn every_operator_equals_the_reference_kernels() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ops");
-    let mut rng = Rng(1);
+    let mut noise = Noise::new(1);
     let (mut compared, mut plans, mut operators) = (0, BTreeSet::new(), 0);
     let mut wrong = Vec::new();
     for operator in entries(&data).into_iter().filter(|path| path.is_dir()) {
@@ -146,7 +137,7 @@ fn every_operator_equals_the_reference_kernels() {
             let name = name.to_str().expect("a name in ASCII").replace('\\', "/");
             let outside = OUTSIDE.iter().any(|&(outside, _)| outside == name);
             cases += 1;
-            match compare(&case, &mut rng) {
+            match compare(&case, &mut noise) {
                 Ok(_) if outside => wrong.push(format!("{name}: listed as outside, but equal")),
                 Ok(count) => {
                     equal += 1;

@@ -2,20 +2,42 @@
 
 use std::sync::Arc;
 
-use pipeit_rt::platform::hosted::{HostCluster, Machine};
-use pipeit_tool::cost::Costs;
+use pipeit_rt::kernels::Path;
 use pipeit_tool::graph::{
     Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Resize,
     StridedSlice, Tensor, TensorIndex,
 };
 use pipeit_tool::lower::lower;
-use pipeit_tool::memory::Reuse;
-use pipeit_tool::partition::Partition;
+use pipeit_tool::noise::Noise;
+use pipeit_tool::planning::Planner;
+use pipeit_tool::trials::Trials;
 use proptest::prelude::*;
 
 mod support;
 
-use support::{Rng, partition, run};
+use support::{cpus, run};
+
+/// A reproducible source of choices.
+struct Rng(Noise);
+
+impl Rng {
+    fn new(seed: u64) -> Self {
+        Self(Noise::new(seed))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0.bits()
+    }
+
+    /// A number from `range`, both ends included.
+    fn pick(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
+        range.start() + (self.next() % u64::from(range.end() - range.start() + 1)) as u32
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.pick(0..=choices.len() as u32 - 1) as usize]
+    }
+}
 
 /// Grows a network operator by operator.
 struct Builder {
@@ -380,7 +402,7 @@ impl Builder {
 
 /// A network of some operators: a chain with branches, one or two inputs and outputs.
 fn network(seed: u64, operators: u32) -> Graph {
-    let mut b = Builder { rng: Rng(seed), graph: Graph::default() };
+    let mut b = Builder { rng: Rng::new(seed), graph: Graph::default() };
     let shape = [1, b.rng.pick(3..=10), b.rng.pick(3..=10), b.rng.pick(1..=12)];
     let quantization = b.quantization();
     let input = b.activation(&shape, quantization);
@@ -449,28 +471,15 @@ proptest! {
         let graph = network(seed, operators);
         let network = lower(&graph).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let model = network.check().unwrap();
-        let layers = model.layers.len();
-        let costs = Costs::of(&model);
-        let mut rng = Rng(!seed);
-        let frames: Vec<Vec<Vec<i8>>> = (0..5)
-            .map(|_| {
-                let codes = |port: &pipeit_rt::model::Port| {
-                    let count = model.tensor(port.tensor).unwrap().shape.elements();
-                    (0..count).map(|_| rng.next() as i8).collect()
-                };
-                model.inputs.iter().map(codes).collect()
-            })
-            .collect();
+        let planner = Planner::new(&model, Path::Reference);
+        let trials = Trials { planner: &planner, cpus: &cpus() };
+        let mut noise = Noise::new(!seed);
+        let frames: Vec<_> = (0..5).map(|_| noise.frame(&model)).collect();
         // Nothing shares memory: what every other plan must equal.
-        let one = Machine { clusters: vec![HostCluster::new("one", vec![0])] };
-        let keep = Partition::one_core().plan(&model, &one, &costs, Some(1), Reuse::Keep).unwrap();
-        let expected = run(&model, &keep, &one, &frames);
+        let expected = run(&model, &trials.keeping().unwrap(), &frames);
         for _ in 0..3 {
-            let (machine, partition) = partition(&mut rng, layers);
-            let slots = rng.pick(1..=6) as usize;
-            let plan =
-                partition.plan(&model, &machine, &costs, Some(slots), Reuse::Share).unwrap();
-            prop_assert_eq!(&run(&model, &plan, &machine, &frames), &expected, "{:?}", partition);
+            let trial = trials.random(&mut noise).unwrap();
+            prop_assert_eq!(&run(&model, &trial, &frames), &expected, "{:?}", trial);
         }
     }
 }
