@@ -67,15 +67,17 @@ fn frames(directory: &Path) -> BTreeSet<u32> {
         .collect()
 }
 
-/// Runs all goldens and names those that differ.
+/// Runs all goldens, or the first where the CPU is emulated, and names those that differ.
 fn wrong_frames(shared: &Path, name: &str) -> Vec<String> {
     let network = network(&shared.join(format!("models/{name}.tflite")));
     let interpreter = Interpreter::new(&network);
     let directory = shared.join("goldens").join(name);
     let frames = frames(&directory);
     assert!(!frames.is_empty(), "{name} has goldens");
+    let is_emulated = std::env::var_os("PIPEIT_EMULATED").is_some();
+    let most = if is_emulated { 1 } else { frames.len() };
     let mut wrong = Vec::new();
-    for frame in frames {
+    for frame in frames.into_iter().take(most) {
         let input = read(&directory.join(format!("in_{frame}.npy")));
         let expected = read(&directory.join(format!("ref_{frame}.npy")));
         let found = interpreter.run(&[&input]).remove(0);
