@@ -62,7 +62,7 @@ pub fn balance(loads: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Length {
     /// Seconds, after a warm-up of a tenth of it in which every team has seen a frame; longer
-    /// where it takes longer to finish two frames per team.
+    /// where it takes longer to finish six frames per team.
     pub seconds: f64,
     /// Frames to send at least, those of the warm-up included.
     pub frames: usize,
@@ -93,7 +93,7 @@ pub fn measure<'a>(
 ) -> Result<Measurement, CallError> {
     let time = Duration::from_secs_f64(length.seconds);
     let warm_up = pipeline.plan().teams.len();
-    let least = 2 * warm_up;
+    let least = 6 * warm_up;
     let stats = || -> Vec<_> { (0..).map_while(|stage| pipeline.stats(stage)).collect() };
     let started = std::cell::RefCell::new(Vec::new());
     let window = std::cell::RefCell::new(None::<Window>);
