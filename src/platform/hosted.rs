@@ -33,6 +33,8 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 thread_local! {
     /// By how much the core this thread stands for is slower, in thousandths of its time.
     static EXTRA_PERMILLE: Cell<u64> = const { Cell::new(0) };
+    /// Whether other threads of this process may be on the same CPU.
+    static SHARES_CPU: Cell<bool> = const { Cell::new(true) };
 }
 
 impl Platform for Hosted {
@@ -63,8 +65,8 @@ impl Platform for Hosted {
 /// How long a waiter spins before it parks: a little more than waking a thread takes. Not at
 /// all in models, which know no time.
 const SPIN: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 20 });
-/// Looks at the count between two offers of the CPU to other threads.
-const LOOKS_PER_YIELD: u32 = 32;
+/// Looks at the count between two looks at the clock.
+const LOOKS_PER_TIME: u32 = 32;
 
 /// An event whose waiters spin for a moment, then park.
 #[derive(Debug)]
@@ -103,13 +105,17 @@ impl Event for ParkingEvent {
     fn wait(&self, seen: u32, deadline: Ticks) {
         let spin_end = Hosted::now().after(Ticks(SPIN.as_nanos() as u64)).min(deadline);
         while Hosted::now() < spin_end {
-            for _ in 0..LOOKS_PER_YIELD {
+            for _ in 0..LOOKS_PER_TIME {
                 if self.count() != seen {
                     return;
                 }
                 core::hint::spin_loop();
             }
-            thread::yield_now();
+            // Only to threads of ours: another program would take a whole time slice, while a
+            // parked thread runs as soon as it is woken.
+            if SHARES_CPU.get() {
+                thread::yield_now();
+            }
         }
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.parked.fetch_add(1, Ordering::SeqCst);
@@ -197,9 +203,11 @@ impl Machine {
             let cpus = self.clusters.iter().flat_map(|cluster| {
                 cluster.cpus.iter().map(|&cpu| (cpu, cluster.slowdown_permille))
             });
-            for (id, (cpu, permille)) in (0u8..).map(CoreId).zip(cpus) {
+            for (id, (cpu, permille)) in (0u8..).map(CoreId).zip(cpus.clone()) {
+                let shares_cpu = cpus.clone().filter(|&(other, _)| other == cpu).count() > 1;
                 scope.spawn(move || {
                     pin(cpu);
+                    SHARES_CPU.set(shares_cpu);
                     EXTRA_PERMILLE.set(u64::from(permille.saturating_sub(1000)));
                     core(id);
                 });
