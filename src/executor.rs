@@ -99,7 +99,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if let Some(layer) = self.model.layers.get(usize::from(index)) {
                 self.run_layer(team, member, index, layer);
             }
-            P::stretch(started);
+            P::after_layer(index, started);
             team.team.barrier(member, self.stall_timeout).map_err(|absent| {
                 let other = absent.member as u8;
                 let core = CoreId(core.0.wrapping_sub(member as u8).wrapping_add(other));

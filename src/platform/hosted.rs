@@ -49,7 +49,7 @@ impl Platform for Hosted {
         1_000_000_000
     }
 
-    fn stretch(started: Ticks) {
+    fn after_layer(_layer: u16, started: Ticks) {
         let extra = EXTRA_PERMILLE.get();
         if extra > 0 {
             let now = Self::now();

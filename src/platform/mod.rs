@@ -39,10 +39,10 @@ pub trait Platform: Send + Sync + 'static {
     /// Ticks per second.
     fn tick_hz() -> u64;
 
-    /// Called by a core that has worked since `started`; a platform which emulates a slower
-    /// core lets the rest of that core's time pass here.
-    fn stretch(started: Ticks) {
-        let _ = started;
+    /// Called by a core that has done its share of the layer `layer` since `started`. A platform
+    /// may keep a record here, or emulate a slower core by letting time pass.
+    fn after_layer(layer: u16, started: Ticks) {
+        let _ = (layer, started);
     }
 }
 
