@@ -16,8 +16,9 @@
 //! | 10..12 | number of sections |
 //! | 12..16 | CRC-32 of everything before the first section, these four bytes left out |
 //! | 16..20 | bytes of the whole file |
-//! | 20..24 | bytes of activations of the plan that needs most |
+//! | 20..24 | [`Demand`] of the plans together: bytes of activations |
 //! | 24..42 | nine 16-bit [`Counts`] |
+//! | 42..48 | [`Demand`]: teams, cores, clusters |
 //! | 64.. | section table: kind, offset, length, CRC-32 in 16 bytes each |
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
@@ -30,7 +31,7 @@ use serde::Deserialize;
 
 use crate::kernels::{Op, Path};
 use crate::model::{Layer, Model, ModelError, ModelTables, Port, Tensor};
-use crate::plan::{Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
+use crate::plan::{Demand, Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
 use crate::region::{OutOfMemory, Region};
 use crate::topology::Topology;
 use crate::weights::{ALIGNMENT, MAX_SECTIONS, Weights};
@@ -128,10 +129,10 @@ pub struct Header {
     pub crc: u32,
     /// Bytes of the whole file.
     pub total_bytes: u32,
-    /// Bytes of activations (slots and arenas) of the plan that needs most.
-    pub arena_bytes: u32,
     /// Table sizes.
     pub counts: Counts,
+    /// Enough for any one of the plans.
+    pub demand: Demand,
 }
 
 /// Why an artefact was refused.
@@ -262,7 +263,6 @@ impl Header {
             sections: number(bytes, 10, 2) as u16,
             crc: number(bytes, 12, 4),
             total_bytes: number(bytes, 16, 4),
-            arena_bytes: number(bytes, 20, 4),
             counts: Counts {
                 storages: number(bytes, 24, 2) as u16,
                 tensors: number(bytes, 26, 2) as u16,
@@ -273,6 +273,12 @@ impl Header {
                 plans: number(bytes, 36, 2) as u16,
                 stages: number(bytes, 38, 2) as u16,
                 teams: number(bytes, 40, 2) as u16,
+            },
+            demand: Demand {
+                arena_bytes: number(bytes, 20, 4),
+                teams: number(bytes, 42, 2) as u16,
+                cores: number(bytes, 44, 2) as u16,
+                clusters: number(bytes, 46, 2) as u16,
             },
         };
         if header.total_bytes as usize != found {
@@ -285,10 +291,10 @@ impl Header {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        let c = self.counts;
+        let (c, d) = (self.counts, self.demand);
         let counts = [
             c.storages, c.tensors, c.layers, c.paths, c.inputs, c.outputs, c.plans, c.stages,
-            c.teams,
+            c.teams, d.teams, d.cores, d.clusters,
         ];
         let fields = MAGIC
             .into_iter()
@@ -296,7 +302,7 @@ impl Header {
             .chain(self.sections.to_le_bytes())
             .chain(self.crc.to_le_bytes())
             .chain(self.total_bytes.to_le_bytes())
-            .chain(self.arena_bytes.to_le_bytes())
+            .chain(d.arena_bytes.to_le_bytes())
             .chain(counts.into_iter().flat_map(u16::to_le_bytes));
         for (to, from) in bytes.iter_mut().zip(fields) {
             *to = from;
@@ -484,16 +490,16 @@ impl<'a> Artefact<'a> {
         let lifetimes = region.slice(storages, |_| Ok::<_, OutOfMemory>(Lifetime::NEVER))?;
         let order = region.slice(storages, |_| Ok::<_, OutOfMemory>(0u16))?;
         let tables = Self::decode_plans(sections.plans, counts, region)?;
-        let mut arena_bytes = 0;
+        let mut demand = Demand::default();
         let plans = region.slice(tables.len(), |i| {
             let tables = tables.get(i).ok_or(ArtefactError::Table { name: "plans" })?.clone();
             let plan = Plan::new(model, tables, lifetimes, order)
                 .map_err(|error| ArtefactError::Plan { plan: i as u16, error })?;
-            arena_bytes = arena_bytes.max(plan.arena_bytes());
+            demand = demand.max(plan.demand());
             Ok::<_, ArtefactError>(plan)
         })?;
-        if arena_bytes != header.arena_bytes as usize {
-            return Err(ArtefactError::Table { name: "arena bytes" });
+        if demand != header.demand {
+            return Err(ArtefactError::Table { name: "memory demand" });
         }
 
         let bytes_of = |ports: &[Port]| {

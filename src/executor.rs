@@ -6,11 +6,25 @@ use crate::kernels::{Io, KernelTable};
 use crate::model::{Layer, Tensor};
 use crate::pipeline::{Pipeline, RunError, TeamState};
 use crate::plan::Home;
-use crate::platform::{Event, Platform, Ticks};
+use crate::platform::{Event, Platform};
 use crate::sync::atomic::Ordering;
 use crate::team::{Place, share};
 use crate::tensor::{Tile, View};
 use crate::topology::{ClusterId, CoreId};
+
+/// Tells when a core leaves its work by a panic; forgotten when it leaves in good order.
+struct Presence<'p, 'a, P: Platform> {
+    pipeline: &'p Pipeline<'a, P>,
+    core: CoreId,
+    team: &'p TeamState<'a, P>,
+}
+
+impl<P: Platform> Drop for Presence<'_, '_, P> {
+    fn drop(&mut self) {
+        let layer = self.team.progress.layer.load(Ordering::Relaxed) as u16;
+        self.pipeline.fail(RunError::Died { core: self.core, layer });
+    }
+}
 
 impl<'a, P: Platform> Pipeline<'a, P> {
     /// Works for `core` until the pipeline stops. Every core of the plan must call this once;
@@ -30,10 +44,13 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             return Err(self.fail(RunError::PathNotSupported { core, path: table.path }));
         }
         debug!("core {} works for stage {}", core.0, team.stage);
+        let presence = Presence { pipeline: self, core, team };
         match index.saturating_sub(planned.first_core.into()) {
-            0 => self.lead(core, team),
-            member => self.follow(core, team, member),
+            0 => self.lead(team),
+            member => self.follow(team, member),
         }
+        core::mem::forget(presence);
+        self.failure().map_or(Ok(()), Err)
     }
 
     /// The cluster of `core`, and its index there.
@@ -50,21 +67,23 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// The leader takes frames from the team's lane and hands them on.
-    fn lead(&self, core: CoreId, team: &TeamState<'a, P>) -> Result<(), RunError> {
-        let Some(queue) = self.queues.get(team.cluster) else { return Ok(()) };
+    fn lead(&self, team: &TeamState<'a, P>) {
+        let Some(queue) = self.queues.get(team.cluster) else { return };
         let mut free_since = P::now();
         loop {
             let seen = queue.pushed().count();
             if self.is_stopped() {
-                return Ok(());
+                return;
             }
             let Some(frame) = queue.pop(team.lane) else {
-                queue.pushed().wait(seen, Ticks::NEVER);
+                queue.pushed().wait(seen, self.watch());
                 continue;
             };
             let begun = P::now();
             team.team.begin(frame.slot);
-            self.run_stage(core, team, 0)?;
+            if self.run_stage(team, 0).is_none() {
+                return;
+            }
             let ended = P::now();
             let counters = &team.counters;
             counters.frames.fetch_add(1, Ordering::Relaxed);
@@ -77,36 +96,32 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// The other members work on what the leader begins.
-    fn follow(&self, core: CoreId, team: &TeamState<'a, P>, member: usize) -> Result<(), RunError> {
+    fn follow(&self, team: &TeamState<'a, P>, member: usize) {
         let mut done = 0u32;
-        while team.team.next(done, || self.is_stopped()) {
-            self.run_stage(core, team, member)?;
+        while team.team.next(done, || self.is_stopped()) && self.run_stage(team, member).is_some() {
             done = done.wrapping_add(1);
         }
-        Ok(())
     }
 
-    /// All layers of the team's stage, for one member and one frame.
-    fn run_stage(
-        &self,
-        core: CoreId,
-        team: &TeamState<'a, P>,
-        member: usize,
-    ) -> Result<(), RunError> {
-        let Some(stage) = self.plan.stages.get(team.stage) else { return Ok(()) };
+    /// All layers of the team's stage, for one member and one frame. None when the pipeline
+    /// stops before the end.
+    fn run_stage(&self, team: &TeamState<'a, P>, member: usize) -> Option<()> {
+        let stage = self.plan.stages.get(team.stage)?;
         for index in stage.layers.clone() {
             let started = P::now();
+            if member == 0 {
+                team.progress.begin(index, started);
+            }
             if let Some(layer) = self.model.layers.get(usize::from(index)) {
                 self.run_layer(team, member, index, layer);
             }
             P::after_layer(index, started);
-            team.team.barrier(member, self.stall_timeout).map_err(|absent| {
-                let other = absent.member as u8;
-                let core = CoreId(core.0.wrapping_sub(member as u8).wrapping_add(other));
-                self.fail(RunError::Stalled { core, layer: index })
+            team.team.barrier(member, || {
+                let next = self.watch();
+                (!self.is_stopped()).then_some(next)
             })?;
         }
-        Ok(())
+        Some(())
     }
 
     /// This member's share of one layer.
@@ -128,7 +143,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             // member runs the same layers. In a layer, members write disjoint shares of the
             // output (`share`, kept to by `Tile`) and read inputs, which nobody writes: they
             // lie in other storages (checked for the model), and storages needed by the same
-            // layer do not overlap (checked for the plan).
+            // layer do not overlap (checked for the plan), but for an input under the output
+            // of an operator that works in place, whose elements only the member reads that
+            // writes them.
             Some(unsafe { team.team.cells(place, extent) })
         };
         let mut inputs = Vec::new();

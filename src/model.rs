@@ -305,6 +305,12 @@ impl<'a> ModelTables<'a> {
         self.tensors.get(usize::from(id.0))
     }
 
+    /// The storage of the tensor `id`.
+    #[must_use]
+    pub fn storage_of(&self, id: TensorId) -> Option<StorageId> {
+        self.tensor(id).map(|tensor| tensor.storage)
+    }
+
     /// The parameters of layer `layer` for `path`; `None` when there are none.
     #[must_use]
     pub fn op(&self, path: Path, layer: u16) -> Option<&'a Op> {

@@ -15,9 +15,10 @@ use core::ops::Range;
 
 use heapless::{Deque, Vec};
 
+use crate::artefact::{ArtefactError, Header};
 use crate::kernels::{KernelTable, Path};
 use crate::model::{Model, Port, TensorId};
-use crate::plan::{self as planned, Home, MAX_SLOTS, Plan, PlanError, Stage};
+use crate::plan::{self as planned, Demand, Home, MAX_SLOTS, Plan, PlanError, Stage};
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::{CachePadded, ClusterQueue, Lane};
 use crate::region::{OutOfMemory, Region};
@@ -117,6 +118,13 @@ pub enum RunError {
         /// The layer.
         layer: u16,
     },
+    /// A core left its work by a panic.
+    Died {
+        /// The core.
+        core: CoreId,
+        /// The layer its team was at.
+        layer: u16,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -127,6 +135,7 @@ impl fmt::Display for RunError {
                 write!(f, "core {} cannot execute path {path}", core.0)
             }
             Self::Stalled { core, layer } => write!(f, "core {} stalled in layer {layer}", core.0),
+            Self::Died { core, layer } => write!(f, "core {} died in layer {layer}", core.0),
         }
     }
 }
@@ -206,7 +215,24 @@ pub(crate) struct TeamState<'a, P: Platform> {
     frame_ns: u64,
     /// Frames in the lane or at work.
     pub(crate) outstanding: CachePadded<AtomicU32>,
+    pub(crate) progress: CachePadded<Progress>,
     pub(crate) counters: CachePadded<Counters>,
+}
+
+/// How far a team has come with its frame; what a stall is told by, nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// The layer its leader is at.
+    pub(crate) layer: core::sync::atomic::AtomicU32,
+    /// When that layer was begun, or when the team was given work.
+    pub(crate) since: core::sync::atomic::AtomicU64,
+}
+
+impl Progress {
+    pub(crate) fn begin(&self, layer: u16, now: Ticks) {
+        self.layer.store(layer.into(), Ordering::Relaxed);
+        self.since.store(now.0, Ordering::Relaxed);
+    }
 }
 
 /// Free slots, and the order of those in use.
@@ -300,6 +326,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
                 frame_ns: u64::from(planned.frame_ns.max(1)),
                 outstanding: CachePadded::default(),
+                progress: CachePadded::default(),
                 counters: CachePadded::default(),
             };
             *lane = lane.saturating_add(1);
@@ -352,29 +379,49 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         Ok(table)
     }
 
-    /// Bytes of memory that [`new`](Self::new) takes for `plan` on this platform: the activations
-    /// ([`arena_bytes`](crate::plan::PlanTables::arena_bytes)) and the pipeline's own state.
+    /// Bytes of memory that [`new`](Self::new) takes on this platform for a plan of this
+    /// [`demand`](crate::plan::PlanTables::demand): slots, arenas and the pipeline's own state.
     #[must_use]
-    pub fn memory_bytes(plan: &Plan<'_>) -> usize {
-        let teams = plan.teams.len();
-        let cores: usize = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
-        let sizes = [
-            plan.arena_bytes(),
-            cores.saturating_mul(size_of::<CachePadded<AtomicU32>>()),
-            teams.saturating_mul(size_of::<Lane<Frame<'_>, MAX_SLOTS>>()),
-            teams.saturating_mul(size_of::<TeamState<'_, P>>()),
-            plan.needs
-                .paths
-                .len()
-                .saturating_mul(size_of::<ClusterQueue<'_, Frame<'_>, MAX_SLOTS, P>>()),
+    pub const fn memory_bytes(demand: Demand) -> usize {
+        const fn of<T>(count: u16) -> usize {
+            (count as usize).saturating_mul(size_of::<T>())
+        }
+        (demand.arena_bytes as usize)
+            .saturating_add(of::<CachePadded<AtomicU32>>(demand.cores))
+            .saturating_add(of::<Lane<Frame<'_>, MAX_SLOTS>>(demand.teams))
+            .saturating_add(of::<TeamState<'_, P>>(demand.teams))
+            .saturating_add(of::<ClusterQueue<'_, Frame<'_>, MAX_SLOTS, P>>(demand.clusters))
             // Alignment of the slots, which are whole multiples, and of the five tables.
-            6 * align_of::<CachePadded<u8>>(),
-        ];
-        sizes.iter().fold(0, |sum, &size| sum.saturating_add(size))
+            .saturating_add(6 * align_of::<CachePadded<u8>>())
     }
 
-    /// How long a team waits for one of its cores in a layer before it names it as stalled;
-    /// 60 seconds unless set.
+    /// Bytes of memory that the artefact in `bytes` takes on this platform, whichever of its
+    /// plans runs: its tables, then [`memory_bytes`](Self::memory_bytes). Only the header is
+    /// looked at, so that a firmware can set its memory aside at compile time:
+    ///
+    /// ```
+    /// use pipeit_rt::artefact::ArtefactError;
+    /// use pipeit_rt::platform::hosted::Hosted;
+    ///
+    /// const RAM: Result<usize, ArtefactError> = pipeit_rt::Pipeline::<Hosted>::ram_bytes(b"PIP");
+    /// assert_eq!(RAM, Err(ArtefactError::Length { wanted: 64, found: 3 }));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Header::read`].
+    pub const fn ram_bytes(bytes: &[u8]) -> Result<usize, ArtefactError> {
+        match Header::read(bytes) {
+            Ok(header) => {
+                let pipeline = Self::memory_bytes(header.demand);
+                Ok(header.table_bytes().saturating_add(pipeline))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How long a core may take for its share of a layer before whoever waits for it names it
+    /// as stalled; 60 seconds unless set.
     pub const fn set_stall_timeout(&mut self, timeout: Ticks) {
         self.stall_timeout = timeout;
     }
@@ -530,7 +577,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let teams = self.teams.iter().filter(|team| team.stage == stage);
         match teams.min_by_key(wait_ns) {
             Some(team) => {
-                team.outstanding.fetch_add(1, Ordering::Relaxed);
+                if team.outstanding.fetch_add(1, Ordering::Relaxed) == 0 {
+                    let stage = self.plan.stages.get(stage);
+                    team.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());
+                }
                 if let Some(queue) = self.queues.get(team.cluster) {
                     // A lane has room for every slot there is.
                     let _ = queue.push(team.lane, frame);
@@ -558,7 +608,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let deadline = wait.deadline();
         loop {
             let seen = event.count();
-            if let Some(error) = *self.failure.lock() {
+            if let Some(error) = self.failure() {
                 return Err(CallError::Failed(error));
             }
             if let Some(found) = attempt()? {
@@ -570,8 +620,34 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if wait == Wait::Never || P::now() >= deadline {
                 return Err(CallError::TimedOut);
             }
-            event.wait(seen, deadline);
+            event.wait(seen, self.watch().min(deadline));
         }
+    }
+
+    /// Fails if a core has stalled; returns when to look again.
+    pub(crate) fn watch(&self) -> Ticks {
+        let now = P::now();
+        let mut next = now.after(self.stall_timeout);
+        for (team, planned) in self.teams.iter().zip(self.plan.teams) {
+            if team.outstanding.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let Progress { layer, since } = &*team.progress;
+            let due = Ticks(since.load(Ordering::Relaxed)).after(self.stall_timeout);
+            if due <= now {
+                let index = planned.core_range().start.saturating_add(team.team.absent()) as u8;
+                let core = self.topology.core(planned.cluster, index).unwrap_or(CoreId(0));
+                let layer = layer.load(Ordering::Relaxed) as u16;
+                self.fail(RunError::Stalled { core, layer });
+            }
+            next = next.min(due.max(now));
+        }
+        next
+    }
+
+    /// What made the pipeline fail.
+    pub(crate) fn failure(&self) -> Option<RunError> {
+        *self.failure.lock()
     }
 
     /// Where `tensor`'s bytes lie in a slot, when it lies there without gaps.

@@ -10,7 +10,7 @@ use core::ops::{Deref, Range};
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::Path;
+use crate::kernels::{MAX_INPUTS, Op, Path};
 use crate::model::{Model, StorageId};
 use crate::topology::{ClusterId, MAX_CLUSTERS, MAX_CORES, Topology};
 use crate::weights::ALIGNMENT;
@@ -69,6 +69,32 @@ pub struct Needs {
     pub slots: u8,
     /// Bytes of one slot.
     pub slot_bytes: u32,
+}
+
+/// What the memory of a pipeline is sized by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Bytes of all slots and all arenas, each rounded up to 64.
+    pub arena_bytes: u32,
+    /// Teams.
+    pub teams: u16,
+    /// Cores of all teams.
+    pub cores: u16,
+    /// Clusters with a kernel path.
+    pub clusters: u16,
+}
+
+impl Demand {
+    /// What is enough for either.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            arena_bytes: self.arena_bytes.max(other.arena_bytes),
+            teams: self.teams.max(other.teams),
+            cores: self.cores.max(other.cores),
+            clusters: self.clusters.max(other.clusters),
+        }
+    }
 }
 
 /// The tables of a plan, yet unchecked.
@@ -220,6 +246,57 @@ impl Lifetime {
     }
 }
 
+/// The storages over which layer `index` may write its output: the inputs of an operator that
+/// works [in place](crate::kernels::Operator::IN_PLACE), of the output's layout and offset,
+/// which nothing reads after it.
+#[must_use]
+pub fn overwritable(
+    model: &Model<'_>,
+    lifetimes: &[Lifetime],
+    index: u16,
+) -> heapless::Vec<StorageId, MAX_INPUTS> {
+    let mut found = heapless::Vec::new();
+    let layer = model.layers.get(usize::from(index));
+    let Some((layer, output)) = layer.and_then(|l| Some((l, model.tensor(l.output)?))) else {
+        return found;
+    };
+    let in_place = |&path: &Path| model.op(path, index).is_some_and(Op::in_place);
+    let lifetime = |storage: StorageId| lifetimes.get(usize::from(storage.0));
+    let begins = lifetime(output.storage).is_some_and(|lifetime| lifetime.first == index);
+    let is_input =
+        model.inputs.iter().any(|port| model.storage_of(port.tensor) == Some(output.storage));
+    if !begins || is_input || !model.paths.iter().all(in_place) {
+        return found;
+    }
+    for &id in &layer.inputs {
+        let Some(storage) = model.storage_of(id) else { continue };
+        let ends = lifetime(storage).is_some_and(|lifetime| lifetime.last == index);
+        let is_output =
+            model.outputs.iter().any(|port| model.storage_of(port.tensor) == Some(storage));
+        let mut reads = layer.inputs.iter().filter_map(|&id| model.tensor(id));
+        let alike = reads.all(|input| {
+            input.storage != storage
+                || (input.layout == output.layout && input.offset == output.offset)
+        });
+        if ends && !is_output && alike && !found.contains(&storage) {
+            // As many as `layer.inputs`, which has the same capacity.
+            let _ = found.push(storage);
+        }
+    }
+    found
+}
+
+/// True when the layer that reads one of the two storages for the last time may write the
+/// other over it.
+fn overwrites(model: &Model<'_>, lifetimes: &[Lifetime], a: StorageId, b: StorageId) -> bool {
+    let first = |storage: StorageId| lifetimes.get(usize::from(storage.0)).map(|l| l.first);
+    let (old, new) = if first(a) <= first(b) { (a, b) } else { (b, a) };
+    let Some(index) = first(new) else { return false };
+    let layer = model.layers.get(usize::from(index));
+    layer.is_some_and(|layer| model.storage_of(layer.output) == Some(new))
+        && overwritable(model, lifetimes, index).contains(&old)
+}
+
 impl<'a> Plan<'a> {
     /// Checks everything the runtime relies on; the tables may come from untrusted bytes.
     ///
@@ -297,7 +374,8 @@ impl<'a> PlanTables<'a> {
     }
 
     /// What makes concurrent access to activations sound: two storages that live at the same
-    /// time in the same memory are apart, and an arena serves one stage only.
+    /// time in the same memory are apart, or one is written over the other element by element;
+    /// and an arena serves one stage only.
     fn check_placements(
         &self,
         model: &Model<'_>,
@@ -349,7 +427,12 @@ impl<'a> PlanTables<'a> {
                 if other_range.start >= range.end {
                     break;
                 }
-                if home == other_home && lifetime.overlaps(other_lifetime) {
+                let together = home == other_home && lifetime.overlaps(other_lifetime);
+                let in_place = || {
+                    range.start == other_range.start
+                        && overwrites(model, lifetimes, StorageId(first), StorageId(other))
+                };
+                if together && !in_place() {
                     return Err(PlanError::Placement { storage: StorageId(other) });
                 }
             }
@@ -412,6 +495,18 @@ impl<'a> PlanTables<'a> {
         self.stages.iter().fold(slots, |sum, stage| {
             sum.saturating_add(round(stage.arena_bytes).saturating_mul(stage.teams.len()))
         })
+    }
+
+    /// What the memory of its pipeline is sized by.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        let cores = self.teams.iter().map(|team| u16::from(team.cores));
+        Demand {
+            arena_bytes: u32::try_from(self.arena_bytes()).unwrap_or(u32::MAX),
+            teams: self.teams.len() as u16,
+            cores: cores.fold(0, u16::saturating_add),
+            clusters: self.needs.paths.len() as u16,
+        }
     }
 }
 

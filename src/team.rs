@@ -83,13 +83,6 @@ impl<'a> SharedBytes<'a> {
     }
 }
 
-/// A member did not arrive in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Absent {
-    /// Which one.
-    pub(crate) member: usize,
-}
-
 /// Where a tensor lies during a frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
@@ -108,9 +101,11 @@ pub(crate) struct Team<'a, P: Platform> {
     /// Frames begun, and the event signalled with each.
     begun: CachePadded<AtomicU32>,
     begin: CachePadded<P::Event>,
-    /// Members that have arrived at the current barrier, and the event that ends it.
+    /// Members that have arrived at the current barrier.
     arrived: CachePadded<AtomicU32>,
-    passed: CachePadded<P::Event>,
+    /// Barriers passed, and the event signalled with each.
+    passed: CachePadded<AtomicU32>,
+    pass: CachePadded<P::Event>,
     /// Per member, the barrier it arrived at last.
     arrivals: &'a [CachePadded<AtomicU32>],
 }
@@ -129,7 +124,8 @@ impl<'a, P: Platform> Team<'a, P> {
             begun: CachePadded(AtomicU32::new(0)),
             begin: CachePadded(P::Event::new()),
             arrived: CachePadded(AtomicU32::new(0)),
-            passed: CachePadded(P::Event::new()),
+            passed: CachePadded(AtomicU32::new(0)),
+            pass: CachePadded(P::Event::new()),
             arrivals,
         }
     }
@@ -163,9 +159,10 @@ impl<'a, P: Platform> Team<'a, P> {
         }
     }
 
-    /// Wakes the members that wait in [`next`](Self::next), to find that they are stopped.
+    /// Wakes all members that wait, to find that they are stopped.
     pub(crate) fn wake(&self) {
         self.begin.signal();
+        self.pass.signal();
     }
 
     /// The `len` bytes at `place`; none when they are not all inside.
@@ -192,36 +189,40 @@ impl<'a, P: Platform> Team<'a, P> {
     }
 
     /// Waits until all members have arrived; what they wrote before is then visible to all.
-    ///
-    /// # Errors
-    ///
-    /// The first member that has not arrived at `deadline`.
-    pub(crate) fn barrier(&self, member: usize, timeout: Ticks) -> Result<(), Absent> {
+    /// None when `watch` says so before that, which otherwise gives the time to call it again.
+    pub(crate) fn barrier(&self, member: usize, watch: impl Fn() -> Option<Ticks>) -> Option<()> {
         let cores = self.cores();
-        if cores <= 1 {
-            return Ok(());
-        }
-        let seen = self.passed.count();
-        let round = seen.wrapping_add(1);
+        // Acquire: pairs with the last member's store below.
+        let passed = self.passed.load(Ordering::Acquire);
+        let round = passed.wrapping_add(1);
         if let Some(arrival) = self.arrivals.get(member) {
             arrival.store(round, Ordering::Relaxed);
         }
-        // AcqRel: the last to arrive sees what all wrote, and its signal (Release) hands it on
-        // to those whose `count` (Acquire) sees it.
-        if self.arrived.fetch_add(1, Ordering::AcqRel).wrapping_add(1) as usize == cores {
+        // AcqRel: the last to arrive sees what all wrote, and its store (Release) hands it on
+        // to those that see the round it stores.
+        if cores <= 1 || self.arrived.fetch_add(1, Ordering::AcqRel) as usize == cores - 1 {
             self.arrived.store(0, Ordering::Relaxed);
-            self.passed.signal();
-            return Ok(());
-        }
-        let deadline = P::now().after(timeout);
-        while self.passed.count() == seen {
-            if P::now() >= deadline {
-                let late = |a: &CachePadded<AtomicU32>| a.load(Ordering::Relaxed) != round;
-                return Err(Absent { member: self.arrivals.iter().position(late).unwrap_or(0) });
+            self.passed.store(round, Ordering::Release);
+            if cores > 1 {
+                self.pass.signal();
             }
-            self.passed.wait(seen, deadline);
+            return Some(());
         }
-        Ok(())
+        loop {
+            let seen = self.pass.count();
+            // Acquire: pairs with the last member's store.
+            if self.passed.load(Ordering::Acquire) != passed {
+                return Some(());
+            }
+            self.pass.wait(seen, watch()?);
+        }
+    }
+
+    /// The first member that has not arrived at the current barrier.
+    pub(crate) fn absent(&self) -> usize {
+        let round = self.passed.load(Ordering::Relaxed).wrapping_add(1);
+        let late = |arrival: &CachePadded<AtomicU32>| arrival.load(Ordering::Relaxed) != round;
+        self.arrivals.iter().position(late).unwrap_or(0)
     }
 }
 
@@ -275,7 +276,6 @@ mod tests {
             let mut arena = [0i8; 3];
             let mut slot = [0i8; 64];
             let team = Team::<Hosted>::new(&mut arena, 64, &arrivals);
-            let minute = Ticks(60 * Hosted::tick_hz());
             let team = &team;
             // Each member counts up its byte, then looks at those of the others.
             let work = |member: usize| {
@@ -283,11 +283,11 @@ mod tests {
                     // SAFETY: each member writes its own byte and reads none before the barrier.
                     let own = unsafe { team.cells(Place::Arena(member), 1) };
                     own[0].set(round as i8);
-                    team.barrier(member, minute).unwrap();
+                    team.barrier(member, || Some(Ticks::NEVER)).unwrap();
                     // SAFETY: nobody writes between the two barriers.
                     let all = unsafe { team.cells(Place::Arena(0), 3) };
                     assert!(all.iter().all(|cell| cell.get() == round as i8));
-                    team.barrier(member, minute).unwrap();
+                    team.barrier(member, || Some(Ticks::NEVER)).unwrap();
                 }
             };
             thread::scope(|scope| {
@@ -308,7 +308,8 @@ mod tests {
             let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 2];
             let mut arena = [0i8; 0];
             let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
-            assert_eq!(team.barrier(0, Ticks(1_000_000)), Err(Absent { member: 1 }));
+            assert_eq!(team.barrier(0, || None), None);
+            assert_eq!(team.absent(), 1);
         }
 
         #[test]

@@ -23,8 +23,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "kernels", "model", "plan", "platform", "queue", "region", "sync", "team", "topology",
-            "weights",
+            "artefact", "kernels", "model", "plan", "platform", "queue", "region", "sync", "team",
+            "topology", "weights",
         ],
     ),
     (

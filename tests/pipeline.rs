@@ -3,10 +3,13 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::{CODES, Chain, OwnedPlan, is_slow, machine, memory};
 use pipeit_rt::kernels::{KernelTable, Path, REFERENCE};
+use pipeit_rt::model::{StorageId, TensorId};
 use pipeit_rt::pipeline::{CallError, FrameId, Pipeline, PipelineError, RunError};
-use pipeit_rt::plan::PlanError;
+use pipeit_rt::plan::{Lifetime, Plan, PlanError};
 use pipeit_rt::platform::hosted::{Hosted, Machine};
 use pipeit_rt::platform::{Platform, Ticks};
 use pipeit_rt::topology::CoreId;
@@ -222,6 +225,92 @@ fn a_core_that_never_comes_is_named() {
 }
 
 #[test]
+fn layers_work_in_place_unless_something_reads_later() {
+    let mut plan = OwnedPlan::new(2, &[(2, &[1]), (2, &[2])]);
+    plan.placements.iter_mut().for_each(|placement| placement.offset = 0);
+    plan.needs.slot_bytes = 64;
+    run(4, &plan, &machine(3), |pipeline| {
+        for frame in 0..100 {
+            submit(pipeline, Admission::Block(Wait::Forever), frame);
+            let found = pipeline.poll(Wait::Forever).unwrap();
+            assert_eq!(found.output(0), Some(&codes(frame).map(|code| code.wrapping_add(4))[..]));
+        }
+    });
+    let mut chain = Chain::new(4);
+    chain.layers[2].inputs[0] = TensorId(0);
+    let model = chain.model();
+    let (lifetimes, order) = (&mut [Lifetime::NEVER; 5], &mut [0; 5]);
+    let refused = Plan::new(&model, plan.tables(), lifetimes, order).unwrap_err();
+    assert_eq!(refused, PlanError::Placement { storage: StorageId(1) });
+}
+
+/// Runs two stages, the second a team of two, whose kernels are `faulty`; returns what failed,
+/// as each core and the caller learn it.
+fn failure_of(faulty: &'static KernelTable, timeout: Ticks) -> [RunError; 4] {
+    let plan = OwnedPlan::new(3, &[(2, &[1]), (2, &[2])]);
+    let chain = Chain::new(4);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine(3).topology().unwrap();
+    let mut pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[faulty], &mut Region::new(&mut memory))
+            .unwrap();
+    pipeline.set_stall_timeout(timeout);
+    std::thread::scope(|scope| {
+        let run = |core| {
+            let pipeline = &pipeline;
+            let run = move || pipeline.run_core(CoreId(core));
+            scope.spawn(move || std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)))
+        };
+        let cores = [0, 1, 2].map(run);
+        submit(&pipeline, Admission::Block(Wait::Forever), 0);
+        let Err(CallError::Failed(error)) = pipeline.poll(Wait::Forever) else {
+            panic!("no fault")
+        };
+        RELEASED.store(true, Ordering::Release);
+        let [a, b, c] = cores.map(|core| {
+            // A core that panicked has no result of its own.
+            core.join().unwrap().map_or(error, |result| result.unwrap_err())
+        });
+        [error, a, b, c]
+    })
+}
+
+/// Lets the core go that `hang` keeps.
+static RELEASED: AtomicBool = AtomicBool::new(false);
+
+type LookupKernel = pipeit_rt::kernels::Kernel<pipeit_rt::kernels::reference::Lookup>;
+
+const fn faulty(kernel: LookupKernel) -> KernelTable {
+    KernelTable { lookup: Some(kernel), ..KernelTable::empty(Path::Reference, || true) }
+}
+
+#[test]
+fn a_core_that_dies_is_named_at_once() {
+    static DIES: KernelTable = faulty(|params, weights, io| {
+        // The second member's share.
+        assert_eq!(io.output.rows().start, 0, "a fault made by the test");
+        pipeit_rt::kernels::reference::lookup(params, weights, io);
+    });
+    // Nobody waits for the deadline.
+    let died = RunError::Died { core: CoreId(2), layer: 2 };
+    assert_eq!(failure_of(&DIES, Ticks(3600 * Hosted::tick_hz())), [died; 4]);
+}
+
+#[test]
+fn a_core_that_hangs_is_named_within_its_deadline() {
+    static HANGS: KernelTable = faulty(|_, _, _| {
+        while !RELEASED.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    });
+    // No team member waits for the first stage's only core: the caller finds it.
+    let stalled = RunError::Stalled { core: CoreId(0), layer: 0 };
+    assert_eq!(failure_of(&HANGS, Ticks(Hosted::tick_hz() / 20)), [stalled; 4]);
+}
+
+#[test]
 fn what_the_machine_or_program_lacks_is_named() {
     let chain = Chain::new(2);
     let model = chain.model();
@@ -248,10 +337,7 @@ fn what_the_machine_or_program_lacks_is_named() {
 #[test]
 fn a_core_without_the_path_is_named() {
     static UNSUPPORTED: KernelTable =
-        KernelTable { lookup: REFERENCE_LOOKUP, ..KernelTable::empty(Path::Reference, || false) };
-    const REFERENCE_LOOKUP: Option<
-        pipeit_rt::kernels::Kernel<pipeit_rt::kernels::reference::Lookup>,
-    > = Some(pipeit_rt::kernels::reference::lookup);
+        KernelTable { supported: || false, ..faulty(pipeit_rt::kernels::reference::lookup) };
     let chain = Chain::new(1);
     let model = chain.model();
     let plan = OwnedPlan::new(1, &[(1, &[1])]);

@@ -127,6 +127,11 @@ pub trait Operator {
     /// Name in reports; TFLite's where it has one.
     const NAME: &'static str;
 
+    /// Whether the output may be written over an input of the same layout: every kernel then
+    /// reads an input's elements only for the output elements at the same place, and before
+    /// it writes those.
+    const IN_PLACE: bool = false;
+
     /// Checks everything the kernels rely on. Untrusted bytes come this far.
     ///
     /// # Errors
@@ -198,6 +203,14 @@ macro_rules! operators {
             pub const fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => <reference::$variant as Operator>::NAME,)*
+                }
+            }
+
+            /// [`Operator::IN_PLACE`] of the operator inside.
+            #[must_use]
+            pub const fn in_place(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => <reference::$variant as Operator>::IN_PLACE,)*
                 }
             }
 

@@ -196,23 +196,30 @@ impl Machine {
     }
 
     /// Runs `core` once per core, each on a thread of its own pinned to its CPU, and `body`
-    /// on the calling thread; returns `body`'s result when all have returned.
+    /// on the calling thread; returns `body`'s result when all have ended. A panic of `core`
+    /// ends only that core: its pipeline knows.
     pub fn run<R>(&self, core: impl Fn(CoreId) + Sync, body: impl FnOnce() -> R) -> R {
         let core = &core;
         thread::scope(|scope| {
+            let mut threads = Vec::new();
             let cpus = self.clusters.iter().flat_map(|cluster| {
                 cluster.cpus.iter().map(|&cpu| (cpu, cluster.slowdown_permille))
             });
             for (id, (cpu, permille)) in (0u8..).map(CoreId).zip(cpus.clone()) {
                 let shares_cpu = cpus.clone().filter(|&(other, _)| other == cpu).count() > 1;
-                scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     pin(cpu);
                     SHARES_CPU.set(shares_cpu);
                     EXTRA_PERMILLE.set(u64::from(permille.saturating_sub(1000)));
                     core(id);
-                });
+                }));
             }
-            body()
+            let result = body();
+            for thread in threads {
+                // The message of a panic has been printed where it happened.
+                let _ = thread.join();
+            }
+            result
         })
     }
 }

@@ -33,7 +33,7 @@ static PLUS_ONE: Table = {
 pub(crate) struct Chain {
     storages: Vec<u32>,
     tensors: Vec<Tensor>,
-    layers: Vec<Layer>,
+    pub(crate) layers: Vec<Layer>,
     ops: Vec<Op>,
     ports: [Port; 2],
 }
@@ -83,10 +83,10 @@ impl Chain {
 
 /// A plan's tables; every storage has bytes of its own in the slot.
 pub(crate) struct OwnedPlan {
-    needs: Needs,
+    pub(crate) needs: Needs,
     stages: Vec<Stage>,
     teams: Vec<Team>,
-    placements: Vec<Placement>,
+    pub(crate) placements: Vec<Placement>,
 }
 
 impl OwnedPlan {
@@ -144,7 +144,7 @@ pub(crate) fn machine(cores: usize) -> Machine {
 }
 
 pub(crate) fn memory(plan: &Plan<'_>) -> Vec<MaybeUninit<u8>> {
-    vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan)]
+    vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan.demand())]
 }
 
 /// True under Miri or an emulator, where tests take fewer rounds.

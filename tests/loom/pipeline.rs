@@ -53,7 +53,7 @@ fn with_pipeline<P: Platform>(
     lend(OneLayer::new(cores), |layer| {
         lend(layer.model(), |model| {
             lend(layer.plan(model, slots), |plan| {
-                let bytes = Pipeline::<P>::memory_bytes(plan);
+                let bytes = Pipeline::<P>::memory_bytes(plan.demand());
                 let memory: &mut [MaybeUninit<u8>] =
                     Vec::leak(std::vec![MaybeUninit::uninit(); bytes]);
                 let start = memory.as_mut_ptr();

@@ -8,7 +8,9 @@ use pipeit_rt::artefact::{
     checksum,
 };
 use pipeit_rt::model::{Model, ModelTables};
-use pipeit_rt::plan::{Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
+use pipeit_rt::plan::{
+    Demand, Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team,
+};
 use pipeit_rt::region::Region;
 use pipeit_rt::weights::ALIGNMENT;
 use serde::Serialize;
@@ -121,13 +123,17 @@ pub fn write(
         body.extend(bytes);
     }
     table.resize(first - HEADER_BYTES, 0);
-    let arena_bytes = plans.iter().map(|plan| plan.tables().arena_bytes()).max().unwrap_or(0);
+    let demand =
+        plans.iter().map(|plan| plan.tables().demand()).fold(Demand::default(), Demand::max);
+    if demand.arena_bytes == u32::MAX {
+        return Err(WriteError::TooLarge("activations"));
+    }
     let mut header = Header {
         sections: count((table_end - HEADER_BYTES) / SECTION_BYTES, "sections")?,
         crc: 0,
         total_bytes: u32::try_from(first + body.len()).map_err(|_| too_large)?,
-        arena_bytes: u32::try_from(arena_bytes).map_err(|_| WriteError::TooLarge("activations"))?,
         counts,
+        demand,
     };
     let unsigned = header.to_bytes();
     header.crc = checksum(&[&unsigned[..12], &unsigned[16..], &table]);

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use pipeit_tool::commands::{CommandError, bench, demo, import, inspect, plan, run, verify};
+use pipeit_tool::commands::{
+    CommandError, bench, demo, import, inspect, memory, plan, run, verify,
+};
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
 #[derive(Parser)]
@@ -23,6 +25,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Show or change stages and teams
     Plan(plan::Args),
+    /// Show what networks take of RAM and flash
+    Memory(memory::Args),
     /// Classify pictures
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
@@ -47,6 +51,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Import(args) => import::run(args, &mut out)?,
         Command::Inspect(args) => inspect::run(args, &mut out)?,
         Command::Plan(args) => plan::run(args, &mut out)?,
+        Command::Memory(args) => memory::run(args, &mut out)?,
         Command::Run(args) => run::run(args, &mut out)?,
         Command::Verify(args) => verify::run(args, &mut out)?,
         Command::Bench(args) => bench::run(args, &mut out)?,

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use pipeit_rt::model::Model;
-use pipeit_rt::plan::{Home, Lifetime, Placement};
+use pipeit_rt::model::{Model, StorageId};
+use pipeit_rt::plan::{Home, Lifetime, Placement, overwritable};
 use pipeit_rt::weights::ALIGNMENT;
 
 use crate::noise::Noise;
@@ -97,7 +97,10 @@ fn assign(
             Reuse::Keep => Lifetime { first: 0, last: u16::MAX },
         };
         let bytes = u64::from(model.storages[storage]).next_multiple_of(ALIGNMENT as u64);
-        memories[memory].push(Item { storage, bytes, lifetime });
+        memories[memory].push(Item { storages: vec![storage], bytes, lifetime });
+    }
+    if reuse == Reuse::Share {
+        memories.iter_mut().for_each(|items| join(model, items));
     }
     let unused = Placement { home: Home::Slot, offset: 0 };
     let mut placements = vec![unused; model.storages.len()];
@@ -106,17 +109,38 @@ fn assign(
         let home = if memory == 0 { Home::Slot } else { Home::Arena };
         let packing = pack(items);
         for (item, &offset) in items.iter().zip(&packing.offsets) {
-            placements[item.storage] = Placement { home, offset: offset as u32 };
+            for &storage in &item.storages {
+                placements[storage] = Placement { home, offset: offset as u32 };
+            }
         }
         sizes.push(u32::try_from(packing.size).unwrap_or(u32::MAX));
     }
     Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) }
 }
 
-/// A storage to be placed.
-#[derive(Clone, Copy, Debug)]
+/// Makes one item of a storage and the one of the same size that is written over it.
+fn join(model: &Model<'_>, items: &mut Vec<Item>) {
+    let lifetimes = lifetimes(model);
+    let holds = |item: &Item, storage: StorageId| item.storages.contains(&storage.0.into());
+    for (index, layer) in (0u16..).zip(model.layers) {
+        let Some(new) = model.storage_of(layer.output) else { continue };
+        let Some(at) = items.iter().position(|item| holds(item, new)) else { continue };
+        let old = overwritable(model, &lifetimes, index).into_iter().find_map(|old| {
+            items.iter().position(|item| holds(item, old) && item.bytes == items[at].bytes)
+        });
+        if let Some(old) = old {
+            let Item { storages, lifetime, .. } = items[at].clone();
+            items[old].storages.extend(storages);
+            items[old].lifetime.last = lifetime.last;
+            items.remove(at);
+        }
+    }
+}
+
+/// A storage to be placed, or several of the same size, each written over the one before.
+#[derive(Clone, Debug)]
 struct Item {
-    storage: usize,
+    storages: Vec<usize>,
     /// A multiple of 64.
     bytes: u64,
     lifetime: Lifetime,
@@ -194,7 +218,7 @@ fn pack_in_order(items: &[Item], order: &[usize]) -> Packing {
     // Sorted by offset.
     let mut placed: Vec<(Range<u64>, Lifetime)> = Vec::new();
     for &index in order {
-        let Item { bytes, lifetime, .. } = items[index];
+        let Item { bytes, lifetime, .. } = &items[index];
         let mut offset = 0;
         for (range, _) in placed.iter().filter(|(_, other)| lifetime.overlaps(*other)) {
             if range.start >= offset + bytes {
@@ -203,21 +227,29 @@ fn pack_in_order(items: &[Item], order: &[usize]) -> Packing {
             offset = offset.max(range.end);
         }
         let at = placed.partition_point(|(range, _)| range.start < offset);
-        placed.insert(at, (offset..offset + bytes, lifetime));
+        placed.insert(at, (offset..offset + bytes, *lifetime));
         packing.offsets[index] = offset;
         packing.size = packing.size.max(offset + bytes);
     }
     packing
 }
 
-/// The most bytes of activations any layer needs at once: what no placement can go below
-/// for one frame on one core.
+/// The most bytes of activations any layer needs at once, an output written over an input
+/// counted once: what no placement can go below for one frame on one core.
 #[must_use]
 pub fn largest_live_set(model: &Model<'_>) -> u64 {
     let lifetimes = lifetimes(model);
+    let bytes = |storage: usize| model.storages.get(storage).copied().map_or(0, u64::from);
     let live = |layer: u16| {
-        let used = |(_, l): &(&u32, &Lifetime)| l.first <= layer && layer <= l.last;
-        model.storages.iter().zip(&lifetimes).filter(used).map(|(&n, _)| u64::from(n)).sum()
+        let used = |storage: &usize| {
+            let Lifetime { first, last } = lifetimes[*storage];
+            first <= layer && layer <= last
+        };
+        let all: u64 = (0..model.storages.len()).filter(used).map(bytes).sum();
+        let over = overwritable(model, &lifetimes, layer).into_iter();
+        let output = model.layers[usize::from(layer)].output;
+        let output = model.storage_of(output).map_or(0, |storage| bytes(storage.0.into()));
+        all - over.map(|old| bytes(old.0.into()).min(output)).max().unwrap_or(0)
     };
     (0..model.layers.len() as u16).map(live).max().unwrap_or(0)
 }

@@ -89,7 +89,7 @@ pub fn predicted_balance(plan: &Plan<'_>) -> f64 {
 /// Bytes of memory a pipeline of `plan` takes on an ordinary machine.
 #[must_use]
 pub fn memory_bytes(plan: &Plan<'_>) -> usize {
-    Pipeline::<Hosted>::memory_bytes(plan)
+    Pipeline::<Hosted>::memory_bytes(plan.demand())
 }
 
 /// A plan in full.

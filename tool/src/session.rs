@@ -34,7 +34,7 @@ pub fn with_pipeline<R>(
     machine: &Machine,
     body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
 ) -> Result<R, SessionError> {
-    let mut memory = vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan)];
+    let mut memory = vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan.demand())];
     let mut region = Region::new(&mut memory);
     let pipeline = Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
     let core = |core| {

@@ -34,6 +34,7 @@ pub struct Sub(pub Add);
 
 impl Operator for Add {
     const NAME: &'static str = "ADD";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         let [first, second] = self.terms;
@@ -47,6 +48,7 @@ impl Operator for Add {
 
 impl Operator for Sub {
     const NAME: &'static str = "SUB";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
         self.0.check(signature, weights)

@@ -17,6 +17,7 @@ pub struct Copy;
 
 impl Operator for Copy {
     const NAME: &'static str = "COPY";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         check_extents(signature.output, one_input(signature)?)

@@ -16,6 +16,7 @@ pub struct Lookup {
 
 impl Operator for Lookup {
     const NAME: &'static str = "LOOKUP";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
         check_extents(signature.output, one_input(signature)?)?;

@@ -17,6 +17,7 @@ pub struct Minimum;
 
 impl Operator for Maximum {
     const NAME: &'static str = "MAXIMUM";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         elementwise::check(signature)
@@ -25,6 +26,7 @@ impl Operator for Maximum {
 
 impl Operator for Minimum {
     const NAME: &'static str = "MINIMUM";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         elementwise::check(signature)

@@ -21,6 +21,7 @@ pub struct Mul {
 
 impl Operator for Mul {
     const NAME: &'static str = "MUL";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         check_multiplier(self.multiplier)?;

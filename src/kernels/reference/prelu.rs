@@ -24,6 +24,7 @@ pub struct Prelu {
 
 impl Operator for Prelu {
     const NAME: &'static str = "PRELU";
+    const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
         check_multiplier(self.positive)?;

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod demo;
 pub mod import;
 pub mod inspect;
+pub mod memory;
 pub mod plan;
 pub mod run;
 pub mod verify;
