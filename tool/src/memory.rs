@@ -52,8 +52,14 @@ pub struct StageNeeds {
 ///
 /// What only one stage uses goes into its arenas, unless it takes less memory in the slots:
 /// with one slot, say, where input and output can share bytes with what lies between them.
+/// `None` when a slot or an arena would have more bytes than 32 bits can state.
 #[must_use]
-pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reuse) -> Layout {
+pub fn place(
+    model: &Model<'_>,
+    stages: &[StageNeeds],
+    slots: usize,
+    reuse: Reuse,
+) -> Option<Layout> {
     let in_slots = assign(model, stages, reuse, |_| None);
     if reuse == Reuse::Keep {
         return in_slots;
@@ -69,7 +75,7 @@ pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reus
         let arenas: u64 = arenas.map(|(stage, &n)| stage.teams as u64 * u64::from(n)).sum();
         slots as u64 * u64::from(layout.slot_bytes) + arenas
     };
-    if bytes(&in_slots) < bytes(&in_arenas) { in_slots } else { in_arenas }
+    [in_arenas, in_slots].into_iter().flatten().min_by_key(bytes)
 }
 
 /// Packs the slot and the arenas; `arena` says whose arena a storage goes into that is no
@@ -79,7 +85,7 @@ fn assign(
     stages: &[StageNeeds],
     reuse: Reuse,
     arena: impl Fn(Lifetime) -> Option<usize>,
-) -> Layout {
+) -> Option<Layout> {
     let is_port = |storage: usize| {
         model.inputs.iter().chain(model.outputs).any(|port| {
             model.tensor(port.tensor).is_some_and(|t| usize::from(t.storage.0) == storage)
@@ -108,9 +114,9 @@ fn assign(
         for (item, &offset) in items.iter().zip(&packing.offsets) {
             placements[item.storage] = Placement { home, offset: offset as u32 };
         }
-        sizes.push(u32::try_from(packing.size).unwrap_or(u32::MAX));
+        sizes.push(u32::try_from(packing.size).ok()?);
     }
-    Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) }
+    Some(Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) })
 }
 
 /// A storage to be placed.

@@ -1,5 +1,6 @@
 //! `pipeit import`: a network becomes an artefact with plans and golden vectors.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -84,23 +85,27 @@ fn goldens(model: &Model<'_>) -> Result<Vec<u8>, CommandError> {
     let plan = trial.plan.check(model)?;
     let bar = progress(GOLDENS, "golden vectors");
     let mut noise = Noise::new(0);
-    let frames: Vec<_> = (0..GOLDENS).map(|_| noise.frame(model)).collect();
-    let mut outputs = Vec::new();
-    let mut inputs = frames.iter();
+    // One frame at a time: the plan has one slot.
+    let mut numbers = 0..GOLDENS;
+    let goldens = RefCell::new(Vec::new());
+    let add = |codes: &[i8]| goldens.borrow_mut().extend(codes.iter().map(|&code| code as u8));
     with_pipeline(&plan, &trial.machine, |pipeline| {
         stream(
             pipeline,
-            |frame| inputs.next().map(|codes| fill(frame, codes)).is_some(),
             |frame| {
-                let codes = (0..).map_while(|index| frame.output(index));
-                outputs.push(codes.flatten().copied().collect::<Vec<_>>());
+                let inputs = numbers.next().map(|_| noise.frame(model));
+                inputs.iter().for_each(|codes| fill(frame, codes));
+                inputs.iter().flatten().for_each(|codes| add(codes));
+                inputs.is_some()
+            },
+            |frame| {
+                (0..).map_while(|index| frame.output(index)).for_each(add);
                 bar.inc(1);
             },
         )
     })??;
     bar.finish_and_clear();
-    let whole = frames.into_iter().zip(outputs).map(|(inputs, outputs)| [inputs.concat(), outputs]);
-    Ok(whole.flatten().flatten().map(|code| code as u8).collect())
+    Ok(goldens.into_inner())
 }
 
 /// Writes `bytes` to `path` whole or not at all.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pipeit_rt::kernels::{Op, reference};
 use pipeit_rt::model::{
-    Element as PortElement, Layer, ModelError, Port, StorageId, Tensor, TensorId,
+    Element as PortElement, Layer, MAX_LAYERS, ModelError, Port, StorageId, Tensor, TensorId,
 };
 use pipeit_rt::tensor::{Hwc, Layout, Shape};
 
@@ -134,7 +134,7 @@ impl<'a> Emitter<'a> {
                 // The operator that wrote it; there is none for an input that is also an output.
                 index: self.writer(index),
                 name: "COPY".to_owned(),
-                output: operand.tensor.name.clone(),
+                output: operand.tensor.name.as_str().into(),
             };
             self.constant(index, &source)?;
             if !taken.insert(self.placement.storage(index).0) {
@@ -346,12 +346,13 @@ impl<'a> Emitter<'a> {
         output: TensorId,
         source: &OpRef,
     ) -> Result<(), LowerError> {
-        let too_many = |_| LowerError::TooLarge { what: "operators" };
-        u16::try_from(self.layers.len()).map_err(too_many)?;
+        let too_many = LowerError::TooLarge { what: "layers" };
+        let source_index = u16::try_from(source.index).ok();
+        let source_index = source_index.filter(|_| self.layers.len() < MAX_LAYERS);
         self.layers.push(Layer {
             inputs: inputs.iter().copied().collect(),
             output,
-            source: u16::try_from(source.index).map_err(too_many)?,
+            source: source_index.ok_or(too_many)?,
         });
         self.ops.push(op);
         self.info.push(source.clone());
