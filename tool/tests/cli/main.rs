@@ -5,6 +5,8 @@ mod refusals;
 mod shared;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../support/tflite.rs"]
+mod tflite;
 
 use std::fs;
 use std::path::{Path, PathBuf};

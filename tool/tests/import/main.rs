@@ -6,3 +6,5 @@ mod networks;
 mod rewrites;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../support/tflite.rs"]
+mod tflite;
