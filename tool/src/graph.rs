@@ -83,7 +83,8 @@ impl Tensor {
     }
 }
 
-fn chunks<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
+/// The elements of `N` bytes that `data` consists of.
+pub(crate) fn chunks<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
     data.chunks_exact(N).filter_map(|chunk| chunk.try_into().ok())
 }
 

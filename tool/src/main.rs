@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use pipeit_tool::commands::{CommandError, bench, demo, import, inspect, plan, run, verify};
+use pipeit_tool::commands::{CommandError, bench, demo, diff, import, inspect, plan, run, verify};
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
     Verify(verify::Args),
+    /// Show where tensors differ from golden ones, and where first
+    Diff(diff::Args),
     /// Measure frames per second and latency
     Bench(bench::Args),
     /// Read handwritten digits with the built-in network (default)
@@ -49,6 +51,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Plan(args) => plan::run(args, &mut out)?,
         Command::Run(args) => run::run(args, &mut out)?,
         Command::Verify(args) => verify::run(args, &mut out)?,
+        Command::Diff(args) => diff::run(args, &mut out)?,
         Command::Bench(args) => bench::run(args, &mut out)?,
         Command::Demo(args) => demo::run(args, &mut out)?,
     }

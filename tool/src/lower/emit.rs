@@ -15,7 +15,7 @@ use super::placement::Placement;
 use super::step::{Part, Place, Step, StepKind, ViewRef};
 use super::weights::Section;
 use crate::graph::{Element, Graph, OpRef, TensorIndex};
-use crate::network::{Folded, Network};
+use crate::network::{FileTensor, Folded, Network};
 
 /// Writes the tables.
 pub(super) fn emit(
@@ -49,9 +49,11 @@ pub(super) fn emit(
     if emitter.layers.is_empty() || inputs.is_empty() || outputs.is_empty() {
         return Err(LowerError::Empty);
     }
-    let tensor_of = (0..graph.tensors.len())
-        .map(|index| emitter.natural.get(&TensorIndex(index)).copied())
-        .collect();
+    let file_tensors = graph.tensors.iter().enumerate().map(|(index, tensor)| FileTensor {
+        name: tensor.name.clone(),
+        content: emitter.natural.get(&TensorIndex(index)).copied(),
+    });
+    let file_tensors = file_tensors.collect();
     let Emitter { section, storages, tensors, layers, ops, info, mut folded, .. } = emitter;
     folded.sort_by_key(|folded| folded.op.index);
     let weights = section.finish();
@@ -65,7 +67,7 @@ pub(super) fn emit(
         weights,
         info,
         folded,
-        tensor_of,
+        file_tensors,
     };
     check(&network)?;
     Ok(network)
@@ -382,7 +384,8 @@ fn part_of(whole: &Tensor, shape: Shape, place: Place) -> Option<Tensor> {
     Some(Tensor { shape, storage: whole.storage, offset, layout })
 }
 
-fn port(operand: &Operand<'_>, tensor: TensorId, element: Element) -> Port {
+/// What a program sees of `tensor`, where the file has `element`.
+pub(super) fn port(operand: &Operand<'_>, tensor: TensorId, element: Element) -> Port {
     let element = match element {
         Element::F32 => PortElement::F32,
         _ if operand.legacy => PortElement::U8,

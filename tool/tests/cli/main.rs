@@ -1,6 +1,7 @@
 //! The program as its users call it.
 
 mod commands;
+mod diff;
 mod refusals;
 mod shared;
 #[path = "../support/skip.rs"]
