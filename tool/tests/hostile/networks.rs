@@ -310,6 +310,25 @@ fn absurd_extents() {
 }
 
 #[test]
+fn constants_that_would_fill_the_memory() {
+    let mut sketch = Sketch::default();
+    let unread = sketch.activation(&[1]);
+    let constant = sketch.constant(&[1, 1, 1, 1], vec![5]);
+    let rows = 15_000_000;
+    let paddings = sketch.integers(&[0, 0, rows - 1, 0, 0, 0, 0, 0]);
+    let all: Vec<_> = (0..15)
+        .map(|_| {
+            let padded = sketch.activation(&[1, rows, 1, 1]);
+            sketch.op(BuiltinOperator::Pad, None, &[constant, paddings], padded)
+        })
+        .collect();
+    let file = sketch.write(&[unread], &all);
+    let network = in_little_memory("225 MB of constants", || lowered(&file)).expect("a network");
+    // The first is computed at import, the others are left to the frames.
+    assert_eq!(network.folded.len(), 1);
+}
+
+#[test]
 fn scales_and_zero_points_of_no_use() {
     let quantized = |scale: f32, zero_point: i64| {
         let parameters = QuantizationParameters {

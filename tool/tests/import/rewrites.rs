@@ -256,6 +256,45 @@ fn a_constant_operand_is_a_layer() {
 }
 
 #[test]
+fn what_depends_on_constants_only_is_a_constant() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 1, 2, 2]);
+    let constant = |sketch: &mut Sketch, codes: [u8; 2]| {
+        let scales = Some(Quantization::per_tensor(0.5, 3));
+        sketch.tensor(&[1, 2], Element::I8, scales, Some(codes.to_vec()))
+    };
+    let (a, b) = (constant(&mut sketch, [5, 7]), constant(&mut sketch, [13, 23]));
+    let product = sketch.activation(&[1, 2]);
+    sketch.op(OpKind::Mul { activation: Activation::None }, &[a, b], product);
+    let shape = sketch.integers(&[1], &[2]);
+    let flat = sketch.activation(&[2]);
+    sketch.op(OpKind::Reshape, &[product, shape], flat);
+    let y = sketch.activation(&[1, 1, 2, 2]);
+    sketch.op(OpKind::Add { activation: Activation::None }, &[x, flat], y);
+    let network = sketch.lower(&[y]);
+    assert_eq!(names(&network), ["CONSTANT", "ADD"]);
+    let folded = network.folded.iter().map(|folded| (folded.op.index, folded.into.as_str()));
+    assert_eq!(folded.collect::<Vec<_>>(), [(0, "a constant"), (1, "a constant")]);
+    assert_eq!(network.file_tensors[product.0].content, None);
+    // In steps of 1/2 from 3: 2 * 10 and 4 * 20, halved.
+    assert_eq!(outputs(&network, &[&[3, 3, 4, 5]]), [[13, 43, 14, 45]]);
+}
+
+#[test]
+fn constants_that_are_too_large_are_computed_for_each_frame() {
+    let mut sketch = Sketch::default();
+    sketch.input(&[1]);
+    let scales = Some(Quantization::per_tensor(0.5, 3));
+    let constant = sketch.tensor(&[1, 1, 1, 1], Element::I8, scales, Some(vec![5]));
+    let paddings = sketch.integers(&[4, 2], &[0, 0, 0, 4999, 0, 4999, 0, 0]);
+    let padded = sketch.activation(&[1, 5000, 5000, 1]);
+    sketch.op(OpKind::Pad, &[constant, paddings], padded);
+    let network = sketch.lower(&[padded]);
+    assert_eq!(names(&network), ["CONSTANT", "PAD"]);
+    assert_eq!(network.folded, []);
+}
+
+#[test]
 fn what_no_output_depends_on_is_removed() {
     let mut sketch = Sketch::default();
     let x = sketch.input(&[1, 1, 2, 2]);
