@@ -22,15 +22,6 @@ pub struct Layout {
     pub arena_bytes: Vec<u32>,
 }
 
-/// Which storages keep bytes of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
-    /// Storages whose lifetimes do not overlap may share bytes.
-    Share,
-    /// None shares, and all lie in the slot: every intermediate can be read at the sink.
-    Keep,
-}
-
 /// Lifetimes of all storages, indexed by storage.
 #[must_use]
 pub fn lifetimes(model: &Model<'_>) -> Vec<Lifetime> {
@@ -54,17 +45,9 @@ pub struct StageNeeds {
 /// with one slot, say, where input and output can share bytes with what lies between them.
 /// `None` when a slot or an arena would have more bytes than 32 bits can state.
 #[must_use]
-pub fn place(
-    model: &Model<'_>,
-    stages: &[StageNeeds],
-    slots: usize,
-    reuse: Reuse,
-) -> Option<Layout> {
-    let in_slots = assign(model, stages, reuse, |_| None);
-    if reuse == Reuse::Keep {
-        return in_slots;
-    }
-    let in_arenas = assign(model, stages, reuse, |lifetime| {
+pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize) -> Option<Layout> {
+    let in_slots = assign(model, stages, |_| None);
+    let in_arenas = assign(model, stages, |lifetime| {
         let inside = |stage: &StageNeeds| {
             stage.layers.contains(&lifetime.first) && stage.layers.contains(&lifetime.last)
         };
@@ -83,7 +66,6 @@ pub fn place(
 fn assign(
     model: &Model<'_>,
     stages: &[StageNeeds],
-    reuse: Reuse,
     arena: impl Fn(Lifetime) -> Option<usize>,
 ) -> Option<Layout> {
     let is_port = |storage: usize| {
@@ -98,10 +80,6 @@ fn assign(
             continue;
         }
         let memory = arena(lifetime).filter(|_| !is_port(storage)).map_or(0, |stage| stage + 1);
-        let lifetime = match reuse {
-            Reuse::Share => lifetime,
-            Reuse::Keep => Lifetime { first: 0, last: u16::MAX },
-        };
         let bytes = u64::from(model.storages[storage]).next_multiple_of(ALIGNMENT as u64);
         memories[memory].push(Item { storage, bytes, lifetime });
     }

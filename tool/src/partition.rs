@@ -20,7 +20,7 @@ use pipeit_rt::topology::ClusterId;
 
 use crate::artefact::OwnedPlan;
 use crate::cost::Costs;
-use crate::memory::{self, Reuse, StageNeeds};
+use crate::memory::{self, StageNeeds};
 
 /// Most stages of a partition that is not stated.
 const MAX_STAGES: usize = 8;
@@ -249,7 +249,6 @@ impl Partition {
         machine: &Machine,
         costs: &Costs,
         slots: Option<usize>,
-        reuse: Reuse,
     ) -> Result<OwnedPlan, PartitionError> {
         let ranges = self.cut(machine, costs, model.layers.len())?;
         let mut used = vec![0usize; machine.clusters.len()];
@@ -266,7 +265,7 @@ impl Partition {
             .zip(teams_planned)
             .map(|(layers, teams)| StageNeeds { layers: layers.clone(), teams })
             .collect();
-        let layout = memory::place(model, &needs, slots, reuse);
+        let layout = memory::place(model, &needs, slots);
         let layout = layout.ok_or(PartitionError::Memory)?;
         for ((spec, layers), &arena_bytes) in
             self.stages.iter().zip(ranges).zip(&layout.arena_bytes)

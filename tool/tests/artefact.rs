@@ -7,7 +7,6 @@ use pipeit_tool::artefact::{AlignedBytes, open, tables, write};
 use pipeit_tool::cost::Costs;
 use pipeit_tool::import::tflite;
 use pipeit_tool::lower::lower;
-use pipeit_tool::memory::Reuse;
 use pipeit_tool::partition::Partition;
 
 const DIGITS: &[u8] = include_bytes!("../data/digits/digits.tflite");
@@ -20,7 +19,7 @@ fn artefact() -> AlignedBytes {
     let cluster = |name, cpus: &[usize]| HostCluster::new(name, cpus.to_vec());
     let machine = Machine { clusters: vec![cluster("big", &[0, 1]), cluster("little", &[2, 3])] };
     let plans = [Partition::stage_per_cluster(&machine), Partition::one_core()]
-        .map(|partition| partition.plan(&model, &machine, &costs, None, Reuse::Share).unwrap());
+        .map(|partition| partition.plan(&model, &machine, &costs, None).unwrap());
     write(&model, &plans, &[]).unwrap()
 }
 

@@ -1,22 +1,20 @@
 //! `pipeit import`: a network becomes an artefact with plans and golden vectors.
 
-use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use pipeit_rt::Model;
-use pipeit_rt::kernels::Path;
+use pipeit_rt::kernels::REFERENCE;
 
 use super::{CommandError, progress, spinner};
 use crate::artefact::{self, OwnedPlan};
+use crate::interpreter::Interpreter;
 use crate::load::load;
-use crate::machine::{CoreArgs, MachineArgs};
+use crate::machine::MachineArgs;
 use crate::noise::Noise;
 use crate::planning::Planner;
 use crate::report::grouped;
-use crate::session::{fill, stream, with_pipeline};
-use crate::trials::Trials;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -49,7 +47,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let plans = plans(artefact.model, &args.machine, &args.stages)?;
     bar.finish_and_clear();
-    let goldens = goldens(artefact.model)?;
+    let goldens = goldens(artefact.model);
     let bytes = artefact::write(artefact.model, &plans, &goldens)?;
     write_file(&args.output, &bytes)?;
     let (layers, plans) = (artefact.model.layers.len(), plans.len());
@@ -77,35 +75,20 @@ pub fn plans(
     Ok(plans)
 }
 
-/// Noise and what one core makes of it: per frame all inputs, then all outputs.
-fn goldens(model: &Model<'_>) -> Result<Vec<u8>, CommandError> {
-    let cpus = CoreArgs::default().cpus()?;
-    let planner = Planner::new(model, Path::Reference);
-    let trial = Trials { planner: &planner, cpus: &cpus }.keeping()?;
-    let plan = trial.plan.check(model)?;
+/// Noise and what the portable kernels make of it: per frame all inputs, then all outputs.
+fn goldens(model: &Model<'_>) -> Vec<u8> {
+    let interpreter = Interpreter::new(model, &REFERENCE);
     let bar = progress(GOLDENS, "golden vectors");
     let mut noise = Noise::new(0);
-    // One frame at a time: the plan has one slot.
-    let mut numbers = 0..GOLDENS;
-    let goldens = RefCell::new(Vec::new());
-    let add = |codes: &[i8]| goldens.borrow_mut().extend(codes.iter().map(|&code| code as u8));
-    with_pipeline(&plan, &trial.machine, |pipeline| {
-        stream(
-            pipeline,
-            |frame| {
-                let inputs = numbers.next().map(|_| noise.frame(model));
-                inputs.iter().for_each(|codes| fill(frame, codes));
-                inputs.iter().flatten().for_each(|codes| add(codes));
-                inputs.is_some()
-            },
-            |frame| {
-                (0..).map_while(|index| frame.output(index)).for_each(add);
-                bar.inc(1);
-            },
-        )
-    })??;
+    let mut goldens = Vec::new();
+    for _ in 0..GOLDENS {
+        let inputs = noise.frame(model);
+        let outputs = interpreter.run(&inputs);
+        goldens.extend(inputs.iter().chain(&outputs).flatten().map(|code| code.cast_unsigned()));
+        bar.inc(1);
+    }
     bar.finish_and_clear();
-    Ok(goldens.into_inner())
+    goldens
 }
 
 /// Writes `bytes` to `path` whole or not at all.
