@@ -1,8 +1,9 @@
 //! `pipeit import`: a network becomes an artefact with plans and golden vectors.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pipeit_rt::Model;
 use pipeit_rt::kernels::REFERENCE;
@@ -91,22 +92,35 @@ fn goldens(model: &Model<'_>) -> Vec<u8> {
     goldens
 }
 
-/// Writes `bytes` to `path` whole or not at all.
+/// Writes `bytes` to `path` whole or not at all: to another file first, which takes the name
+/// when it is on the disk. What is no file, such as a device, is written as it is.
 ///
 /// # Errors
 ///
 /// [`CommandError::File`].
-pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CommandError> {
-    let error = |source| CommandError::File { path: path.to_owned(), source };
-    let name = path.file_name().ok_or_else(|| error(io::ErrorKind::InvalidFilename.into()))?;
-    let mut temporary = std::ffi::OsString::from(".");
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let written = if path.metadata().is_ok_and(|found| !found.is_file()) {
+        File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes))
+    } else {
+        replace(path, bytes)
+    };
+    written.map_err(|source| CommandError::File { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut temporary = OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(temporary);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
         // It may not even exist.
         let _ = fs::remove_file(&temporary);
-        error(source)
     })
 }

@@ -8,6 +8,7 @@ mod shared;
 mod skip;
 #[path = "../support/tflite.rs"]
 mod tflite;
+mod writes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
