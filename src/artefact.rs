@@ -45,6 +45,9 @@ pub const HEADER_BYTES: usize = 64;
 /// Bytes of an entry of the section table.
 pub const SECTION_BYTES: usize = 16;
 
+/// Where the header's checksum stands.
+const CRC_OFFSET: usize = 12;
+
 const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// CRC-32 (ISO-HDLC, as in zip) of the concatenation of `parts`.
@@ -53,6 +56,39 @@ pub fn checksum(parts: &[&[u8]]) -> u32 {
     let mut digest = CRC.digest();
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize()
+}
+
+/// The first byte behind the section table and its padding.
+fn first_section(sections: u16) -> usize {
+    let table_end = usize::from(sections).saturating_mul(SECTION_BYTES);
+    table_end.saturating_add(HEADER_BYTES).next_multiple_of(ALIGNMENT)
+}
+
+/// The checksum that covers `front`: everything before the first section but itself.
+fn front_checksum(front: &[u8]) -> u32 {
+    let (before, after) = (front.get(..CRC_OFFSET), front.get(CRC_OFFSET + 4..));
+    checksum(&[before.unwrap_or(&[]), after.unwrap_or(&[])])
+}
+
+/// Writes the checksums of the artefact in `bytes`, of which nothing is checked: what makes
+/// one whose other bytes are all in place.
+pub fn sign(bytes: &mut [u8]) {
+    fn put(bytes: &mut [u8], at: usize, crc: u32) {
+        let field = bytes.get_mut(at..at.saturating_add(4));
+        field.into_iter().for_each(|field| field.copy_from_slice(&crc.to_le_bytes()));
+    }
+    let sections = number(bytes, 10, 2) as u16;
+    for section in 0..usize::from(sections) {
+        let entry = section.saturating_mul(SECTION_BYTES).saturating_add(HEADER_BYTES);
+        let start = number(bytes, entry.saturating_add(4), 4) as usize;
+        let len = number(bytes, entry.saturating_add(8), 4) as usize;
+        let end = start.saturating_add(len).checked_next_multiple_of(ALIGNMENT);
+        let section = end.and_then(|end| bytes.get(start..end));
+        let crc = checksum(&[section.unwrap_or(&[])]);
+        put(bytes, entry.saturating_add(12), crc);
+    }
+    let crc = front_checksum(bytes.get(..first_section(sections)).unwrap_or(&[]));
+    put(bytes, CRC_OFFSET, crc);
 }
 
 /// How many entries the tables have; what the memory for them is sized by.
@@ -76,6 +112,32 @@ pub struct Counts {
     pub stages: u16,
     /// Teams of all plans.
     pub teams: u16,
+}
+
+impl Counts {
+    /// Entries of all tables, each of which takes at least a byte of the file.
+    const fn entries(&self) -> usize {
+        let (layers, storages) = (self.layers as usize, self.storages as usize);
+        let ops = layers.saturating_mul(self.paths as usize);
+        let placements = storages.saturating_mul(self.plans as usize);
+        let others = [
+            self.tensors,
+            self.paths,
+            self.inputs,
+            self.outputs,
+            self.plans,
+            self.stages,
+            self.teams,
+        ];
+        let mut sum = storages.saturating_add(layers).saturating_add(ops);
+        sum = sum.saturating_add(placements);
+        let mut rest = others.as_slice();
+        while let [first, others @ ..] = rest {
+            sum = sum.saturating_add(*first as usize);
+            rest = others;
+        }
+        sum
+    }
 }
 
 /// What a section holds.
@@ -156,6 +218,13 @@ pub enum ArtefactError {
     },
     /// Does not start at a multiple of 64 in memory.
     Misaligned,
+    /// The header counts more table entries than the file has bytes.
+    Counts {
+        /// Entries counted.
+        entries: usize,
+        /// Bytes of the file.
+        bytes: usize,
+    },
     /// The checksum of header and section table is wrong.
     HeaderChecksum,
     /// The checksum of a section is wrong.
@@ -202,6 +271,9 @@ impl fmt::Display for ArtefactError {
                 write!(f, "artefact format version {found}, this program reads {VERSION}")
             }
             Self::Misaligned => write!(f, "artefact is not {ALIGNMENT}-byte aligned in memory"),
+            Self::Counts { entries, bytes } => {
+                write!(f, "artefact header counts {entries} table entries in {bytes} bytes")
+            }
             Self::HeaderChecksum => f.write_str("artefact header is corrupt"),
             Self::SectionChecksum { section } => write!(f, "artefact section {section} is corrupt"),
             Self::Section { section } => write!(f, "artefact section {section} is misplaced"),
@@ -237,12 +309,14 @@ const fn number(bytes: &[u8], at: usize, width: usize) -> u32 {
 }
 
 impl Header {
-    /// Reads the header of an artefact, at compile time if need be. Only magic, version and
-    /// length are checked; [`Artefact::open`] checks the rest.
+    /// Reads the header of an artefact, at compile time if need be. Only magic, version, length
+    /// and that the file has room for the entries counted are checked, so that memory for the
+    /// tables stays in proportion to it; [`Artefact::open`] checks the rest.
     ///
     /// # Errors
     ///
-    /// [`ArtefactError::Length`], [`ArtefactError::Magic`], [`ArtefactError::Version`].
+    /// [`ArtefactError::Length`], [`ArtefactError::Magic`], [`ArtefactError::Version`],
+    /// [`ArtefactError::Counts`].
     pub const fn read(bytes: &[u8]) -> Result<Self, ArtefactError> {
         let found = bytes.len();
         let mut i = 0;
@@ -283,6 +357,10 @@ impl Header {
         };
         if header.total_bytes as usize != found {
             return Err(ArtefactError::Length { wanted: header.total_bytes as usize, found });
+        }
+        let entries = header.counts.entries();
+        if entries > found {
+            return Err(ArtefactError::Counts { entries, bytes: found });
         }
         Ok(header)
     }
@@ -407,21 +485,18 @@ struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     fn find(bytes: &'a [u8], header: &Header) -> Result<Self, ArtefactError> {
-        let table_end =
-            usize::from(header.sections).saturating_mul(SECTION_BYTES).saturating_add(HEADER_BYTES);
-        let first = table_end.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
+        let first = first_section(header.sections);
         let front = bytes
             .get(..first)
             .ok_or(ArtefactError::Length { wanted: first, found: bytes.len() })?;
-        let (before, after) = (front.get(..12), front.get(16..));
-        if checksum(&[before.unwrap_or(&[]), after.unwrap_or(&[])]) != header.crc {
+        if front_checksum(front) != header.crc {
             return Err(ArtefactError::HeaderChecksum);
         }
         let mut found = Self { model: &[], plans: &[], goldens: &[], weights: Weights::default() };
         let mut seen = [0u16; 5];
         let mut end = first;
-        let table = front.get(HEADER_BYTES..table_end).unwrap_or(&[]);
-        for (i, entry) in (0u16..).zip(table.chunks_exact(SECTION_BYTES)) {
+        let table = front.get(HEADER_BYTES..).unwrap_or(&[]).chunks_exact(SECTION_BYTES);
+        for (i, entry) in (0..header.sections).zip(table) {
             let misplaced = ArtefactError::Section { section: i };
             let offset = number(entry, 4, 4) as usize;
             let len = number(entry, 8, 4) as usize;

@@ -77,6 +77,9 @@ pub struct Port {
 /// Most inputs and most outputs of a network.
 pub const MAX_PORTS: usize = 16;
 
+/// Most layers of a network.
+pub const MAX_LAYERS: usize = 4096;
+
 /// The tables of a network, yet unchecked.
 #[derive(Clone, Debug)]
 pub struct ModelTables<'a> {
@@ -119,6 +122,11 @@ impl<'a> Deref for Model<'a> {
 pub enum ModelError {
     /// No layers, no inputs or no outputs, or more ports than [`MAX_PORTS`].
     Empty,
+    /// More than [`MAX_LAYERS`] layers.
+    TooManyLayers {
+        /// Layers found.
+        found: usize,
+    },
     /// Not one set of parameters per layer and path.
     Ops {
         /// Sets found.
@@ -173,6 +181,9 @@ impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Empty => write!(f, "no layers, or not 1 to {MAX_PORTS} inputs and outputs"),
+            Self::TooManyLayers { found } => {
+                write!(f, "{found} layers, want at most {MAX_LAYERS}")
+            }
             Self::Ops { found, wanted } => {
                 write!(f, "{found} sets of operator parameters, want {wanted}")
             }
@@ -213,6 +224,9 @@ impl<'a> ModelTables<'a> {
             || !ports.contains(&self.outputs.len())
         {
             return Err(ModelError::Empty);
+        }
+        if self.layers.len() > MAX_LAYERS {
+            return Err(ModelError::TooManyLayers { found: self.layers.len() });
         }
         let wanted = self.layers.len().saturating_mul(self.paths.len());
         if self.ops.len() != wanted {

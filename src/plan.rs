@@ -286,15 +286,12 @@ pub fn overwritable(
     found
 }
 
-/// True when the layer that reads one of the two storages for the last time may write the
-/// other over it.
-fn overwrites(model: &Model<'_>, lifetimes: &[Lifetime], a: StorageId, b: StorageId) -> bool {
-    let first = |storage: StorageId| lifetimes.get(usize::from(storage.0)).map(|l| l.first);
-    let (old, new) = if first(a) <= first(b) { (a, b) } else { (b, a) };
-    let Some(index) = first(new) else { return false };
-    let layer = model.layers.get(usize::from(index));
+/// True when some layer may write the storage `new` over `old`.
+fn overwrites(model: &Model<'_>, lifetimes: &[Lifetime], old: StorageId, new: StorageId) -> bool {
+    let Some(new_life) = lifetimes.get(usize::from(new.0)) else { return false };
+    let layer = model.layers.get(usize::from(new_life.first));
     layer.is_some_and(|layer| model.storage_of(layer.output) == Some(new))
-        && overwritable(model, lifetimes, index).contains(&old)
+        && overwritable(model, lifetimes, new_life.first).contains(&old)
 }
 
 impl<'a> Plan<'a> {
@@ -382,25 +379,6 @@ impl<'a> PlanTables<'a> {
         lifetimes: &[Lifetime],
         order: &mut [u16],
     ) -> Result<(), PlanError> {
-        let place = |storage: u16| {
-            let index = usize::from(storage);
-            let error = PlanError::Placement { storage: StorageId(storage) };
-            let placement = self.placements.get(index).ok_or(error)?;
-            let lifetime = lifetimes.get(index).ok_or(error)?;
-            let bytes = model.storages.get(index).ok_or(error)?;
-            let stage = match placement.home {
-                Home::Slot => None,
-                Home::Arena => Some(self.stage_of(*lifetime).ok_or(error)?),
-            };
-            let room = match stage {
-                None => self.needs.slot_bytes,
-                Some(stage) => self.stages.get(stage).ok_or(error)?.arena_bytes,
-            };
-            let end = placement.offset.checked_add(*bytes).filter(|&end| end <= room);
-            let aligned = (placement.offset as usize).is_multiple_of(ALIGNMENT);
-            let end = end.filter(|_| aligned).ok_or(error)?;
-            Ok((stage, placement.offset..end, *lifetime))
-        };
         // A port is filled or read while no stage runs the frame: it must be in the slot.
         for port in model.inputs.iter().chain(model.outputs) {
             let storage = model.tensor(port.tensor).map_or(StorageId(u16::MAX), |t| t.storage);
@@ -408,6 +386,7 @@ impl<'a> PlanTables<'a> {
                 return Err(PlanError::Placement { storage });
             }
         }
+        let place = |storage| self.place(storage, model, lifetimes);
         let used = |i: u16| lifetimes.get(usize::from(i)).is_some_and(|&l| l != Lifetime::NEVER);
         let mut count = 0usize;
         for storage in (0..model.storages.len() as u16).filter(|&i| used(i)) {
@@ -418,27 +397,37 @@ impl<'a> PlanTables<'a> {
             count = count.saturating_add(1);
         }
         let order = order.get_mut(..count).unwrap_or_default();
-        order.sort_unstable_by_key(|&i| self.placement(StorageId(i)).map_or(0, |p| p.offset));
-        let mut rest: &[u16] = order;
-        while let Some((&first, others)) = rest.split_first() {
-            let (home, range, lifetime) = place(first)?;
-            for &other in others {
-                let (other_home, other_range, other_lifetime) = place(other)?;
-                if other_range.start >= range.end {
-                    break;
-                }
-                let together = home == other_home && lifetime.overlaps(other_lifetime);
-                let in_place = || {
-                    range.start == other_range.start
-                        && overwrites(model, lifetimes, StorageId(first), StorageId(other))
-                };
-                if together && !in_place() {
-                    return Err(PlanError::Placement { storage: StorageId(other) });
-                }
-            }
-            rest = others;
-        }
-        Ok(())
+        order.sort_unstable_by_key(|&i| lifetimes.get(usize::from(i)).map(|l| l.first));
+        check_apart(order, place, |a, b| {
+            let (a, b) = (StorageId(a), StorageId(b));
+            overwrites(model, lifetimes, a, b) || overwrites(model, lifetimes, b, a)
+        })
+    }
+
+    /// Where and when `storage` lives, if that is inside its memory.
+    fn place(
+        &self,
+        storage: u16,
+        model: &Model<'_>,
+        lifetimes: &[Lifetime],
+    ) -> Result<Place, PlanError> {
+        let index = usize::from(storage);
+        let error = PlanError::Placement { storage: StorageId(storage) };
+        let placement = self.placements.get(index).ok_or(error)?;
+        let lifetime = *lifetimes.get(index).ok_or(error)?;
+        let bytes = model.storages.get(index).ok_or(error)?;
+        let stage = match placement.home {
+            Home::Slot => None,
+            Home::Arena => Some(self.stage_of(lifetime).ok_or(error)?),
+        };
+        let room = match stage {
+            None => self.needs.slot_bytes,
+            Some(stage) => self.stages.get(stage).ok_or(error)?.arena_bytes,
+        };
+        let end = placement.offset.checked_add(*bytes).filter(|&end| end <= room);
+        let aligned = (placement.offset as usize).is_multiple_of(ALIGNMENT);
+        let end = end.filter(|_| aligned).ok_or(error)?;
+        Ok(Place { stage, bytes: placement.offset..end, lifetime })
     }
 
     /// The one stage whose layers use a storage; `None` when there are several.
@@ -510,11 +499,112 @@ impl<'a> PlanTables<'a> {
     }
 }
 
+/// Bytes that a storage has for some layers.
+#[derive(Clone, Debug)]
+struct Place {
+    /// The stage whose arena they are in, or else they are in the slot.
+    stage: Option<usize>,
+    bytes: Range<u32>,
+    lifetime: Lifetime,
+}
+
+/// Checks that no two storages have the same byte in the same layer, unless they have all bytes
+/// in common and `in_place` says that one is written over the other; `order` holds them in the
+/// order in which they begin to live.
+///
+/// A sweep over the layers: the front of `order` becomes a list, by place, of those that have
+/// begun. What lives is apart, so that another is apart from all when it is from the next on
+/// both sides; what lives no more is taken out where it is met.
+fn check_apart(
+    order: &mut [u16],
+    place: impl Fn(u16) -> Result<Place, PlanError>,
+    in_place: impl Fn(u16, u16) -> bool,
+) -> Result<(), PlanError> {
+    let mut begun = 0usize;
+    for next in 0..order.len() {
+        let Some(&storage) = order.get(next) else { break };
+        let new = place(storage)?;
+        let clash = PlanError::Placement { storage: StorageId(storage) };
+        let is_before = |&other: &u16| {
+            place(other).is_ok_and(|p| (p.stage, p.bytes.start) < (new.stage, new.bytes.start))
+        };
+        let mut at = order.get(..begun).unwrap_or_default().partition_point(is_before);
+        while let Some(&other) = order.get(at..begun).and_then(<[u16]>::first) {
+            let behind = place(other)?;
+            if behind.lifetime.last >= new.lifetime.first {
+                let is_same = behind.stage == new.stage && behind.bytes == new.bytes;
+                if !(is_same && in_place(other, storage)) {
+                    if behind.stage == new.stage && behind.bytes.start < new.bytes.end {
+                        return Err(clash);
+                    }
+                    break;
+                }
+            }
+            order.copy_within(at.saturating_add(1)..begun, at);
+            begun = begun.saturating_sub(1);
+        }
+        while let Some(&other) = order.get(..at).and_then(<[u16]>::last) {
+            let before = place(other)?;
+            if before.lifetime.last >= new.lifetime.first {
+                if before.stage == new.stage && new.bytes.start < before.bytes.end {
+                    return Err(clash);
+                }
+                break;
+            }
+            order.copy_within(at..begun, at.saturating_sub(1));
+            (at, begun) = (at.saturating_sub(1), begun.saturating_sub(1));
+        }
+        // There is room: as many as have begun were taken from the front.
+        order.copy_within(at..begun, at.saturating_add(1));
+        order.get_mut(at).into_iter().for_each(|entry| *entry = storage);
+        begun = begun.saturating_add(1);
+    }
+    Ok(())
+}
+
 impl Team {
     /// The cores, counted in the cluster.
     #[must_use]
     pub fn core_range(&self) -> Range<usize> {
         let first = usize::from(self.first_core);
         first..first.saturating_add(self.cores.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn places() -> impl Strategy<Value = Vec<Place>> {
+        let place = (proptest::option::of(0usize..2), 0u32..24, 1u32..6, 0u16..12, 0u16..4);
+        let place = place.prop_map(|(stage, start, len, first, more)| Place {
+            stage,
+            bytes: start..start + len,
+            lifetime: Lifetime { first, last: first + more },
+        });
+        proptest::collection::vec(place, 0..16)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 20 } else { 20_000 }))]
+
+        #[test]
+        fn storages_are_apart_when_all_pairs_are(places in places()) {
+            let mut order: Vec<u16> = (0..places.len() as u16).collect();
+            order.sort_by_key(|&i| places[usize::from(i)].lifetime.first);
+            let clash = |(a, b): (&Place, &Place)| {
+                a.stage == b.stage
+                    && a.bytes.start < b.bytes.end
+                    && b.bytes.start < a.bytes.end
+                    && a.lifetime.overlaps(b.lifetime)
+            };
+            let mut pairs = places.iter().enumerate().flat_map(|(i, a)| {
+                places.iter().skip(i + 1).map(move |b| (a, b))
+            });
+            let found = check_apart(&mut order, |i| Ok(places[usize::from(i)].clone()), |_, _| false);
+            prop_assert_eq!(found.is_err(), pairs.any(clash));
+        }
     }
 }

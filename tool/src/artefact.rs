@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use aligned_vec::{AVec, ConstAlign};
 use pipeit_rt::artefact::{
     Artefact, ArtefactError, Counts, HEADER_BYTES, Header, SECTION_BYTES, Section, SectionKind,
-    checksum,
+    sign,
 };
 use pipeit_rt::model::{Model, ModelTables};
 use pipeit_rt::plan::{
@@ -118,8 +118,7 @@ pub fn write(
         let offset = u32::try_from(first + body.len()).map_err(|_| WriteError::TooLarge("file"))?;
         let len = u32::try_from(bytes.len()).map_err(|_| WriteError::TooLarge("section"))?;
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        let crc = checksum(&[&bytes]);
-        table.extend(Section { kind, offset, len, crc }.to_bytes());
+        table.extend(Section { kind, offset, len, crc: 0 }.to_bytes());
         body.extend(bytes);
     }
     table.resize(first - HEADER_BYTES, 0);
@@ -128,17 +127,17 @@ pub fn write(
     if demand.arena_bytes == u32::MAX {
         return Err(WriteError::TooLarge("activations"));
     }
-    let mut header = Header {
+    let header = Header {
         sections: count((table_end - HEADER_BYTES) / SECTION_BYTES, "sections")?,
         crc: 0,
         total_bytes: u32::try_from(first + body.len()).map_err(|_| too_large)?,
         counts,
         demand,
     };
-    let unsigned = header.to_bytes();
-    header.crc = checksum(&[&unsigned[..12], &unsigned[16..], &table]);
     let parts = [header.to_bytes().as_slice(), &table, &body].concat();
-    Ok(AlignedBytes::from_slice(ALIGNMENT, &parts))
+    let mut bytes = AlignedBytes::from_slice(ALIGNMENT, &parts);
+    sign(&mut bytes);
+    Ok(bytes)
 }
 
 fn append<T: Serialize>(bytes: Vec<u8>, values: &[T]) -> Result<Vec<u8>, postcard::Error> {

@@ -37,7 +37,17 @@ pub struct LayerCost {
 /// The layers of a network.
 #[derive(Clone, Debug)]
 pub struct Costs {
-    layers: Vec<(LayerCost, Vec<f64>)>,
+    layers: Vec<LayerCost>,
+    /// Per layer, and one past the last, what all layers before it take.
+    before: Vec<Sums>,
+}
+
+/// What the first layers of a network take together.
+#[derive(Clone, Debug)]
+struct Sums {
+    weight_bytes: u64,
+    /// Nanoseconds on a team of 1, 2, ... cores, weights being at hand.
+    busy_ns: [f64; MAX_TEAM],
 }
 
 /// Most cores of a team.
@@ -47,33 +57,36 @@ impl Costs {
     /// What the layers of `model` do.
     #[must_use]
     pub fn of(model: &Model<'_>) -> Self {
-        let layers = (0..model.layers.len() as u16).map(|layer| {
-            let cost = layer_cost(model, layer);
-            (cost, largest_shares(model, layer))
-        });
-        Self { layers: layers.collect() }
+        let mut costs = Self { layers: Vec::new(), before: Vec::new() };
+        let mut sums = Sums { weight_bytes: 0, busy_ns: [0.0; MAX_TEAM] };
+        costs.before.push(sums.clone());
+        for index in 0..model.layers.len() as u16 {
+            let cost = layer_cost(model, index);
+            let work = cost.macs as f64 / MACS_PER_NS + cost.activation_bytes as f64 / BYTES_PER_NS;
+            sums.weight_bytes += cost.weight_bytes;
+            for (busy, share) in sums.busy_ns.iter_mut().zip(largest_shares(model, index)) {
+                *busy += work * share + LAYER_NS;
+            }
+            costs.layers.push(cost);
+            costs.before.push(sums.clone());
+        }
+        costs
     }
 
     /// What layer `layer` does.
     #[must_use]
     pub fn layer(&self, layer: u16) -> LayerCost {
-        self.layers[usize::from(layer)].0
+        self.layers[usize::from(layer)]
     }
 
     /// Nanoseconds of one frame in a stage of these layers on a team of `cores` cores, each
     /// `slowdown` times slower than the reference.
     #[must_use]
     pub fn stage_ns(&self, layers: Range<u16>, cores: u8, slowdown: f64) -> f64 {
-        let layers = &self.layers[usize::from(layers.start)..usize::from(layers.end)];
-        let weights: u64 = layers.iter().map(|(cost, _)| cost.weight_bytes).sum();
-        let busy: f64 = layers
-            .iter()
-            .map(|(cost, shares)| {
-                let work =
-                    cost.macs as f64 / MACS_PER_NS + cost.activation_bytes as f64 / BYTES_PER_NS;
-                work * shares[usize::from(cores.max(1)) - 1] + LAYER_NS
-            })
-            .sum();
+        let [start, end] = [layers.start, layers.end].map(|at| &self.before[usize::from(at)]);
+        let team = usize::from(cores.max(1)) - 1;
+        let busy = end.busy_ns[team] - start.busy_ns[team];
+        let weights = end.weight_bytes - start.weight_bytes;
         let cold = if weights > CACHE_BYTES { weights as f64 / COLD_BYTES_PER_NS } else { 0.0 };
         (busy + cold + HANDOVER_NS) * slowdown
     }
@@ -111,15 +124,15 @@ fn weight_bytes(op: &Op) -> u64 {
 }
 
 /// The largest share of a layer in a team of 1, 2, … cores, as a fraction of the layer.
-fn largest_shares(model: &Model<'_>, index: u16) -> Vec<f64> {
+fn largest_shares(model: &Model<'_>, index: u16) -> impl Iterator<Item = f64> + use<> {
     let output = model.tensor(model.layers[usize::from(index)].output);
     let hwc = output.map_or(Hwc { h: 1, w: 1, c: 1 }, |tensor| tensor.layout.hwc);
     let op = model.paths.first().and_then(|&path| model.op(path, index));
     let split = op.map_or(pipeit_rt::tensor::Split::Rows, Op::split);
     let whole = f64::from(hwc.h) * f64::from(hwc.c);
-    let fraction = |cores: usize| {
+    let fraction = move |cores: usize| {
         let parts = (0..cores).map(|member| share(hwc, split, member, cores));
         parts.map(|part| (part.rows.len() * part.channels.len()) as f64 / whole).fold(0.0, f64::max)
     };
-    (1..=MAX_TEAM).map(fraction).collect()
+    (1..=MAX_TEAM).map(fraction)
 }

@@ -28,10 +28,14 @@ pub struct Golden {
 /// The expected content of a tensor inside the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intermediate {
-    /// Name in the file.
-    pub name: String,
+    /// Name in the archive.
+    pub key: String,
     /// Index of the tensor in the network's file.
     pub tensor: usize,
+    /// Index of the operator that writes it.
+    pub operator: usize,
+    /// TFLite's name of that operator.
+    pub name: String,
     /// The content.
     pub array: Array,
 }
@@ -57,6 +61,20 @@ pub enum GoldenError {
     /// An array could not be used.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// There is no file of intermediate tensors.
+    #[error("{}: not found; it holds the tensors inside the network, for frame 0", path.display())]
+    NoIntermediates {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// An intermediate tensor is not as the network has it.
+    #[error("intermediate tensor {key}")]
+    Intermediate {
+        /// Its name in the archive.
+        key: String,
+        /// Why.
+        source: ArrayReason,
+    },
     /// The file of intermediate tensors could not be read.
     #[error("{}: {reason}", path.display())]
     Archive {
@@ -121,34 +139,41 @@ fn read_port(
     Ok(codes)
 }
 
-/// The intermediate tensors of frame 0, if `folder` has any.
+/// The intermediate tensors of frame 0, in the order of the operators that write them.
 ///
 /// # Errors
 ///
-/// The file is there and cannot be read.
+/// [`GoldenError::NoIntermediates`], or the file is there and cannot be read.
 pub fn read_intermediates(folder: &Path) -> Result<Vec<Intermediate>, GoldenError> {
     let path = folder.join("intermediate_ref_0.npz");
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
     let error = |reason: String| GoldenError::Archive { path: path.clone(), reason };
-    let file = File::open(&path).map_err(|e| error(e.to_string()))?;
+    let file = File::open(&path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => GoldenError::NoIntermediates { path: path.clone() },
+        _ => error(e.to_string()),
+    })?;
     let mut archive = ZipArchive::new(file).map_err(|e| error(e.to_string()))?;
     let mut intermediates = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| error(e.to_string()))?;
-        let name = entry.name().map_err(|e| error(e.to_string()))?;
-        let name = name.trim_end_matches(".npy").to_owned();
+        let key = entry.name().map_err(|e| error(e.to_string()))?;
+        let key = key.trim_end_matches(".npy").to_owned();
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(|e| error(format!("{name}: {e}")))?;
-        let array = Array::read(&bytes)
-            .map_err(|reason: ArrayReason| error(format!("{name}: {reason}")))?;
-        let tensor = name.strip_prefix('t').and_then(|rest| rest.split('_').next());
-        let tensor = tensor.and_then(|tensor| tensor.parse().ok());
-        let tensor = tensor.ok_or_else(|| error(format!("{name} names no tensor")))?;
-        intermediates.push(Intermediate { name, tensor, array });
+        entry.read_to_end(&mut bytes).map_err(|e| error(format!("{key}: {e}")))?;
+        let array =
+            Array::read(&bytes).map_err(|reason: ArrayReason| error(format!("{key}: {reason}")))?;
+        let (tensor, operator, name) =
+            parts(&key).ok_or_else(|| error(format!("{key} names no tensor and operator")))?;
+        intermediates.push(Intermediate { key, tensor, operator, name, array });
     }
+    intermediates.sort_by_key(|intermediate| (intermediate.operator, intermediate.tensor));
     Ok(intermediates)
+}
+
+/// Tensor, operator and its name of `t<tensor>_op<operator>_<NAME>`.
+fn parts(key: &str) -> Option<(usize, usize, String)> {
+    let (tensor, writer) = key.strip_prefix('t')?.split_once("_op")?;
+    let (operator, name) = writer.split_once('_')?;
+    Some((tensor.parse().ok()?, operator.parse().ok()?, name.to_owned()))
 }
 
 #[cfg(test)]
@@ -159,5 +184,14 @@ mod tests {
     fn numbers_of_file_names() {
         let names = ["in_3.npy", "in_12_1.npy", "in_a.npy", "ref_0.npy", "in_1.txt", "in_1_.npy"];
         assert_eq!(names.map(number), [Some(3), Some(12), None, None, None, None]);
+    }
+
+    #[test]
+    fn parts_of_keys() {
+        assert_eq!(parts("t022_op07_CONV_2D"), Some((22, 7, "CONV_2D".to_owned())));
+        assert_eq!(
+            ["t1_CONV_2D", "op1_ADD", "t1_opX_ADD", "t_op1_ADD"].map(parts),
+            [const { None }; 4]
+        );
     }
 }

@@ -14,7 +14,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pipeit_rt::model::{MAX_LAYERS, MAX_PORTS};
 use thiserror::Error;
+
+/// Most operators of a network.
+pub const MAX_OPS: usize = MAX_LAYERS;
+/// Most tensors of a network.
+pub const MAX_TENSORS: usize = 1 << 16;
+/// Most inputs and outputs of all operators together.
+pub const MAX_OPERANDS: usize = 1 << 16;
 
 /// Place of a tensor in [`Graph::tensors`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,7 +83,8 @@ impl Tensor {
     }
 }
 
-fn chunks<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
+/// The elements of `N` bytes that `data` consists of.
+pub(crate) fn chunks<const N: usize>(data: &[u8]) -> impl Iterator<Item = [u8; N]> {
     data.chunks_exact(N).filter_map(|chunk| chunk.try_into().ok())
 }
 
@@ -388,8 +397,8 @@ pub struct OpRef {
     pub index: usize,
     /// TFLite's name.
     pub name: String,
-    /// Name of its first output tensor.
-    pub output: String,
+    /// Name of its first output tensor; shared by all the layers that an operator becomes.
+    pub output: Arc<str>,
 }
 
 impl fmt::Display for OpRef {
@@ -402,6 +411,16 @@ impl fmt::Display for OpRef {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GraphError {
+    /// More of something than a network may have.
+    #[error("{found} {what}, want at most {most}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A tensor index is out of range.
     #[error("{user} names tensor {index}, but there are {tensors}")]
     NoTensor {
@@ -454,16 +473,24 @@ impl Graph {
         OpRef {
             index: op.index,
             name: op.kind.name().to_owned(),
-            output: output.map(|tensor| tensor.name.clone()).unwrap_or_default(),
+            output: output.map_or("", |tensor| &tensor.name).into(),
         }
     }
 
-    /// Checks indices, sizes of constants, and that everything is written once and then read.
+    /// Checks that nothing is too many, indices, sizes of constants, and that everything is
+    /// written once and then read.
     ///
     /// # Errors
     ///
     /// The first thing that does not fit.
     pub fn check(&self) -> Result<(), GraphError> {
+        let operands = |op: &Op| op.inputs.len().saturating_add(op.outputs.len());
+        let operands = self.ops.iter().map(operands).fold(0, usize::saturating_add);
+        at_most("operators", self.ops.len(), MAX_OPS)?;
+        at_most("tensors", self.tensors.len(), MAX_TENSORS)?;
+        at_most("inputs and outputs of operators", operands, MAX_OPERANDS)?;
+        at_most("inputs of the network", self.inputs.len(), MAX_PORTS)?;
+        at_most("outputs of the network", self.outputs.len(), MAX_PORTS)?;
         for tensor in &self.tensors {
             check_data(tensor)?;
         }
@@ -512,6 +539,11 @@ impl Graph {
             tensors: self.tensors.len(),
         })
     }
+}
+
+/// Refuses more than `most` of `what`.
+pub(crate) fn at_most(what: &'static str, found: usize, most: usize) -> Result<(), GraphError> {
+    if found > most { Err(GraphError::TooMany { what, found, most }) } else { Ok(()) }
 }
 
 fn check_data(tensor: &Tensor) -> Result<(), GraphError> {

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use pipeit_rt::artefact::{ArtefactError, MAGIC};
-use pipeit_rt::model::TensorId;
 
 use crate::artefact::{self, AlignedBytes, WriteError};
 use crate::graph::OpRef;
 use crate::import::{self, ImportError};
 use crate::lower::{self, LowerError};
-use crate::network::{Folded, Network};
+use crate::network::{FileTensor, Folded, Network};
 
 /// A network read from a file.
 #[derive(Debug)]
@@ -28,8 +27,8 @@ pub struct Origin {
     pub info: Vec<OpRef>,
     /// The operators that no layer computes.
     pub folded: Vec<Folded>,
-    /// Where the content of each of the file's tensors is at run time.
-    pub tensor_of: Vec<Option<TensorId>>,
+    /// The tensors of the file.
+    pub file_tensors: Vec<FileTensor>,
 }
 
 /// Why a file could not be used.
@@ -88,8 +87,8 @@ pub fn from_bytes(bytes: &[u8], extension: Option<&str>) -> Result<Loaded, LoadR
     if bytes.get(4..8) == Some(b"TFL3") || extension == Some("tflite") {
         let network = lower::lower(&import::tflite(bytes)?)?;
         let bytes = artefact::write(&network.model(), &[], &[])?;
-        let Network { info, folded, tensor_of, .. } = network;
-        Ok(Loaded { bytes, origin: Some(Origin { info, folded, tensor_of }) })
+        let Network { info, folded, file_tensors, .. } = network;
+        Ok(Loaded { bytes, origin: Some(Origin { info, folded, file_tensors }) })
     } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {
         let bytes = AlignedBytes::from_slice(pipeit_rt::weights::ALIGNMENT, bytes);
         artefact::open(&bytes, &mut artefact::tables(&bytes)?)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pipeit_tool::commands::{
-    CommandError, bench, demo, import, inspect, memory, plan, run, verify,
+    CommandError, bench, demo, diff, import, inspect, memory, plan, run, verify,
 };
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
@@ -31,6 +31,8 @@ enum Command {
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
     Verify(verify::Args),
+    /// Show where tensors differ from golden ones, and where first
+    Diff(diff::Args),
     /// Measure frames per second and latency
     Bench(bench::Args),
     /// Read handwritten digits with the built-in network (default)
@@ -54,6 +56,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Memory(args) => memory::run(args, &mut out)?,
         Command::Run(args) => run::run(args, &mut out)?,
         Command::Verify(args) => verify::run(args, &mut out)?,
+        Command::Diff(args) => diff::run(args, &mut out)?,
         Command::Bench(args) => bench::run(args, &mut out)?,
         Command::Demo(args) => demo::run(args, &mut out)?,
     }

@@ -22,15 +22,6 @@ pub struct Layout {
     pub arena_bytes: Vec<u32>,
 }
 
-/// Which storages keep bytes of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
-    /// Storages whose lifetimes do not overlap may share bytes.
-    Share,
-    /// None shares, and all lie in the slot: every intermediate can be read at the sink.
-    Keep,
-}
-
 /// Lifetimes of all storages, indexed by storage.
 #[must_use]
 pub fn lifetimes(model: &Model<'_>) -> Vec<Lifetime> {
@@ -52,13 +43,11 @@ pub struct StageNeeds {
 ///
 /// What only one stage uses goes into its arenas, unless it takes less memory in the slots:
 /// with one slot, say, where input and output can share bytes with what lies between them.
+/// `None` when a slot or an arena would have more bytes than 32 bits can state.
 #[must_use]
-pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reuse) -> Layout {
-    let in_slots = assign(model, stages, reuse, |_| None);
-    if reuse == Reuse::Keep {
-        return in_slots;
-    }
-    let in_arenas = assign(model, stages, reuse, |lifetime| {
+pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize) -> Option<Layout> {
+    let in_slots = assign(model, stages, |_| None);
+    let in_arenas = assign(model, stages, |lifetime| {
         let inside = |stage: &StageNeeds| {
             stage.layers.contains(&lifetime.first) && stage.layers.contains(&lifetime.last)
         };
@@ -69,7 +58,7 @@ pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reus
         let arenas: u64 = arenas.map(|(stage, &n)| stage.teams as u64 * u64::from(n)).sum();
         slots as u64 * u64::from(layout.slot_bytes) + arenas
     };
-    if bytes(&in_slots) < bytes(&in_arenas) { in_slots } else { in_arenas }
+    [in_arenas, in_slots].into_iter().flatten().min_by_key(bytes)
 }
 
 /// Packs the slot and the arenas; `arena` says whose arena a storage goes into that is no
@@ -77,9 +66,8 @@ pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize, reuse: Reus
 fn assign(
     model: &Model<'_>,
     stages: &[StageNeeds],
-    reuse: Reuse,
     arena: impl Fn(Lifetime) -> Option<usize>,
-) -> Layout {
+) -> Option<Layout> {
     let is_port = |storage: usize| {
         model.inputs.iter().chain(model.outputs).any(|port| {
             model.tensor(port.tensor).is_some_and(|t| usize::from(t.storage.0) == storage)
@@ -92,16 +80,10 @@ fn assign(
             continue;
         }
         let memory = arena(lifetime).filter(|_| !is_port(storage)).map_or(0, |stage| stage + 1);
-        let lifetime = match reuse {
-            Reuse::Share => lifetime,
-            Reuse::Keep => Lifetime { first: 0, last: u16::MAX },
-        };
         let bytes = u64::from(model.storages[storage]).next_multiple_of(ALIGNMENT as u64);
         memories[memory].push(Item { storages: vec![storage], bytes, lifetime });
     }
-    if reuse == Reuse::Share {
-        memories.iter_mut().for_each(|items| join(model, items));
-    }
+    memories.iter_mut().for_each(|items| join(model, items));
     let unused = Placement { home: Home::Slot, offset: 0 };
     let mut placements = vec![unused; model.storages.len()];
     let mut sizes = Vec::new();
@@ -113,9 +95,9 @@ fn assign(
                 placements[storage] = Placement { home, offset: offset as u32 };
             }
         }
-        sizes.push(u32::try_from(packing.size).unwrap_or(u32::MAX));
+        sizes.push(u32::try_from(packing.size).ok()?);
     }
-    Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) }
+    Some(Layout { placements, slot_bytes: sizes[0], arena_bytes: sizes.split_off(1) })
 }
 
 /// Makes one item of a storage and the one of the same size that is written over it.
@@ -125,8 +107,9 @@ fn join(model: &Model<'_>, items: &mut Vec<Item>) {
     for (index, layer) in (0u16..).zip(model.layers) {
         let Some(new) = model.storage_of(layer.output) else { continue };
         let Some(at) = items.iter().position(|item| holds(item, new)) else { continue };
+        let bytes = |storage: StorageId| model.storages.get(usize::from(storage.0));
         let old = overwritable(model, &lifetimes, index).into_iter().find_map(|old| {
-            items.iter().position(|item| holds(item, old) && item.bytes == items[at].bytes)
+            items.iter().position(|item| holds(item, old) && bytes(old) == bytes(new))
         });
         if let Some(old) = old {
             let Item { storages, lifetime, .. } = items[at].clone();

@@ -29,9 +29,18 @@ pub struct Network {
     pub info: Vec<OpRef>,
     /// The operators of the file that no layer computes.
     pub folded: Vec<Folded>,
-    /// Per tensor of the file, where its content is at run time; `None` for constants that
-    /// are weights and for what was folded away.
-    pub tensor_of: Vec<Option<TensorId>>,
+    /// The tensors of the file.
+    pub file_tensors: Vec<FileTensor>,
+}
+
+/// A tensor of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileTensor {
+    /// Its name; need not be unique.
+    pub name: String,
+    /// Where its content is at run time; `None` for constants that are weights and for what
+    /// was folded away.
+    pub content: Option<TensorId>,
 }
 
 /// An operator of the file without a layer of its own.

@@ -20,7 +20,7 @@ use pipeit_rt::topology::ClusterId;
 
 use crate::artefact::OwnedPlan;
 use crate::cost::Costs;
-use crate::memory::{self, Reuse, StageNeeds};
+use crate::memory::{self, StageNeeds};
 
 /// Most stages of a partition that is not stated.
 const MAX_STAGES: usize = 8;
@@ -91,6 +91,9 @@ pub enum PartitionError {
         /// Layers.
         layers: usize,
     },
+    /// A slot or an arena would be larger than the runtime can address.
+    #[error("the activations of one frame take 4 GiB or more")]
+    Memory,
     /// A slot count outside the runtime's bounds.
     #[error("{slots} slots, want 1 to {MAX_SLOTS}")]
     Slots {
@@ -195,17 +198,26 @@ impl Partition {
         let mut cuts = Vec::new();
         for stage in &self.stages {
             let mut next = vec![(f64::INFINITY, 0u16); n + 1];
-            for end in 1..=layers {
-                for start in 0..end {
-                    let before = best[usize::from(start)].0;
-                    if before.is_finite() {
-                        let period = stage.period_ns(machine, costs, start..end);
-                        let slowest = before.max(period);
-                        if slowest < next[usize::from(end)].0 {
-                            next[usize::from(end)] = (slowest, start);
-                        }
+            // Every stage before this one has at least a layer.
+            let first = cuts.len() as u16;
+            for end in first + 1..=layers {
+                // The later this stage starts, the sooner it is through, and the later those
+                // before it are: the best start is where the one overtakes the other.
+                let before = |start: u16| best[usize::from(start)].0;
+                let period = |start: u16| stage.period_ns(machine, costs, start..end);
+                let slowest = |start: u16| before(start).max(period(start));
+                let (mut low, mut high) = (first, end - 1);
+                while low < high {
+                    let middle = low.midpoint(high);
+                    if before(middle) < period(middle) {
+                        low = middle + 1;
+                    } else {
+                        high = middle;
                     }
                 }
+                let sooner = low.saturating_sub(1).max(first);
+                let start = if slowest(sooner) <= slowest(low) { sooner } else { low };
+                next[usize::from(end)] = (slowest(start), start);
             }
             best = next;
             cuts.push(best.clone());
@@ -237,7 +249,6 @@ impl Partition {
         machine: &Machine,
         costs: &Costs,
         slots: Option<usize>,
-        reuse: Reuse,
     ) -> Result<OwnedPlan, PartitionError> {
         let ranges = self.cut(machine, costs, model.layers.len())?;
         let mut used = vec![0usize; machine.clusters.len()];
@@ -254,7 +265,8 @@ impl Partition {
             .zip(teams_planned)
             .map(|(layers, teams)| StageNeeds { layers: layers.clone(), teams })
             .collect();
-        let layout = memory::place(model, &needs, slots, reuse);
+        let layout = memory::place(model, &needs, slots);
+        let layout = layout.ok_or(PartitionError::Memory)?;
         for ((spec, layers), &arena_bytes) in
             self.stages.iter().zip(ranges).zip(&layout.arena_bytes)
         {
@@ -374,4 +386,37 @@ fn parse_stage(text: &str, machine: &Machine, layers: usize) -> Result<StageSpec
     };
     let teams: Result<_, _> = teams.split('+').map(team).collect();
     Ok(StageSpec { layers: range, teams: teams? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{import, lower};
+    use pipeit_rt::platform::hosted::HostCluster;
+
+    #[test]
+    fn no_cut_makes_the_slowest_stage_faster() {
+        let digits = include_bytes!("../data/digits/digits.tflite");
+        let network = lower::lower(&import::tflite(digits).unwrap()).unwrap();
+        let model = network.check().unwrap();
+        let (costs, layers) = (Costs::of(&model), model.layers.len());
+        for slowdowns in [[1000, 1000, 1000], [1000, 2500, 4000], [9000, 1000, 3000]] {
+            let cluster = |(i, &slowdown_permille): (usize, &u32)| HostCluster {
+                slowdown_permille,
+                ..HostCluster::new(&format!("c{i}"), vec![0; i + 1])
+            };
+            let machine = Machine { clusters: slowdowns.iter().enumerate().map(cluster).collect() };
+            let mut partition = Partition::stage_per_cluster(&machine);
+            let best = partition.period_ns(&machine, &costs, layers).unwrap();
+            let ends = layers as u16;
+            let cuts = (1..ends).flat_map(|a| (a + 1..ends).map(move |b| [0..a, a..b, b..ends]));
+            let periods = cuts.map(|cut| {
+                for (stage, range) in partition.stages.iter_mut().zip(cut) {
+                    stage.layers = Some(range);
+                }
+                partition.period_ns(&machine, &costs, layers).unwrap()
+            });
+            assert_eq!(periods.fold(f64::INFINITY, f64::min), best);
+        }
+    }
 }

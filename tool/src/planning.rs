@@ -10,7 +10,6 @@ use pipeit_rt::topology::TooManyCores;
 use crate::artefact::OwnedPlan;
 use crate::cost::Costs;
 use crate::machine::{MachineArgs, MachineError};
-use crate::memory::Reuse;
 use crate::partition::{Partition, PartitionError};
 
 /// Flags that choose a plan.
@@ -76,9 +75,8 @@ impl<'a> Planner<'a> {
         partition: &Partition,
         machine: &Machine,
         slots: Option<usize>,
-        reuse: Reuse,
     ) -> Result<OwnedPlan, PartitionError> {
-        let mut plan = partition.plan(self.model, machine, &self.costs, slots, reuse)?;
+        let mut plan = partition.plan(self.model, machine, &self.costs, slots)?;
         plan.needs.paths.fill(self.path);
         Ok(plan)
     }
@@ -99,7 +97,7 @@ impl<'a> Planner<'a> {
             Some(text) => Partition::parse(text, machine, layers)?,
             None => Partition::best(machine, &self.costs, layers, 1)?,
         };
-        self.plan(&partition, machine, slots, Reuse::Share)
+        self.plan(&partition, machine, slots)
     }
 
     /// The best plan for `machine`, then for ever fewer of its cores, down to one. Cores are

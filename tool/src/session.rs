@@ -1,6 +1,6 @@
 //! A pipeline on the threads of this machine, for as long as a closure runs.
 
-use std::mem::MaybeUninit;
+use std::collections::TryReserveError;
 
 use pipeit_rt::kernels::{KernelTable, REFERENCE};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, PipelineError};
@@ -14,11 +14,19 @@ use pipeit_rt::{Admission, Wait};
 pub const KERNELS: &[&KernelTable] = &[&REFERENCE];
 
 /// Why a session could not start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The machine is larger than the runtime allows for.
     #[error(transparent)]
     Machine(#[from] TooManyCores),
+    /// The system does not have the memory.
+    #[error("the pipeline takes {bytes} bytes of memory")]
+    Memory {
+        /// Bytes wanted.
+        bytes: usize,
+        /// Why they are not to be had.
+        source: TryReserveError,
+    },
     /// The pipeline could not be made.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -34,8 +42,10 @@ pub fn with_pipeline<R>(
     machine: &Machine,
     body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
 ) -> Result<R, SessionError> {
-    let mut memory = vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan.demand())];
-    let mut region = Region::new(&mut memory);
+    let bytes = Pipeline::<Hosted>::memory_bytes(plan.demand());
+    let mut memory: Vec<u8> = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(|source| SessionError::Memory { bytes, source })?;
+    let mut region = Region::new(memory.spare_capacity_mut());
     let pipeline = Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
     let core = |core| {
         // Whatever ends a core early is reported to `body` by its next call, too.

@@ -3,7 +3,6 @@
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
 
 use crate::artefact::OwnedPlan;
-use crate::memory::Reuse;
 use crate::noise::Noise;
 use crate::partition::{Partition, PartitionError, StageSpec, TeamSpec};
 use crate::planning::Planner;
@@ -50,7 +49,7 @@ impl Trials<'_> {
         if self.layers() > 1 {
             trials.insert(1, ("two stages", Partition::stage_per_core(&two)));
         }
-        let trial = |(name, partition)| self.trial(name, &two, &partition, None, Reuse::Share);
+        let trial = |(name, partition)| self.trial(name, &two, &partition, None);
         trials.into_iter().map(trial).collect()
     }
 
@@ -62,17 +61,7 @@ impl Trials<'_> {
     pub fn team(&self, cores: usize) -> Result<Trial, PartitionError> {
         let machine = self.machine(&[cores]);
         let partition = Partition::stage_per_cluster(&machine);
-        self.trial("a team", &machine, &partition, None, Reuse::Share)
-    }
-
-    /// One core and one frame at a time, no storage reused.
-    ///
-    /// # Errors
-    ///
-    /// [`PartitionError`].
-    pub fn keeping(&self) -> Result<Trial, PartitionError> {
-        let machine = self.machine(&[1]);
-        self.trial("one core", &machine, &Partition::one_core(), Some(1), Reuse::Keep)
+        self.trial("a team", &machine, &partition, None)
     }
 
     /// Any number of clusters, cores, stages, teams and slots.
@@ -116,7 +105,7 @@ impl Trials<'_> {
             let stage = if index < count { index } else { noise.below(count) };
             stages[stage].teams.push(team);
         }
-        self.trial("random", &machine, &Partition { stages }, Some(slots), Reuse::Share)
+        self.trial("random", &machine, &Partition { stages }, Some(slots))
     }
 
     fn layers(&self) -> usize {
@@ -138,9 +127,8 @@ impl Trials<'_> {
         machine: &Machine,
         partition: &Partition,
         slots: Option<usize>,
-        reuse: Reuse,
     ) -> Result<Trial, PartitionError> {
-        let plan = self.planner.plan(partition, machine, slots, reuse)?;
+        let plan = self.planner.plan(partition, machine, slots)?;
         Ok(Trial { name: name.to_owned(), machine: machine.clone(), plan })
     }
 }

@@ -10,7 +10,7 @@ use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_tool::cost::Costs;
 use pipeit_tool::import::tflite;
 use pipeit_tool::lower::lower;
-use pipeit_tool::memory::{Reuse, largest_live_set};
+use pipeit_tool::memory::largest_live_set;
 use pipeit_tool::partition::Partition;
 
 /// Bytes of slot and arena for one frame on one core, and the least possible.
@@ -19,7 +19,7 @@ fn bytes(file: &[u8]) -> (u64, u64) {
     let model = network.check().unwrap();
     let machine = Machine { clusters: vec![HostCluster::new("one", vec![0])] };
     let costs = Costs::of(&model);
-    let plan = Partition::one_core().plan(&model, &machine, &costs, Some(1), Reuse::Share).unwrap();
+    let plan = Partition::one_core().plan(&model, &machine, &costs, Some(1)).unwrap();
     (plan.tables().arena_bytes() as u64, largest_live_set(&model))
 }
 

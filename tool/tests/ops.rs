@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pipeit_rt::kernels;
 use pipeit_rt::model::Port;
 use pipeit_tool::arrays::{Array, Elements, dequantize, from_unsigned, quantize};
+use pipeit_tool::graph::{Element, Graph, Quantization, Tensor, TensorIndex};
+use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::noise::Noise;
 use pipeit_tool::partition::PartitionError;
 use pipeit_tool::planning::Planner;
@@ -120,24 +122,34 @@ fn entries(directory: &Path) -> BTreeSet<std::path::PathBuf> {
     entries.map(|entry| entry.expect("an entry").path()).collect()
 }
 
+/// The cases of each operator: their names and files.
+fn cases() -> Vec<(String, Vec<(String, PathBuf)>)> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ops");
+    let name = |path: &Path| {
+        let name = path.with_extension("");
+        let name = name.strip_prefix(&data).expect("a path in there");
+        name.to_str().expect("a name in ASCII").replace('\\', "/")
+    };
+    let operators = entries(&data).into_iter().filter(|path| path.is_dir());
+    let operators = operators.map(|operator| {
+        let files = entries(&operator).into_iter();
+        let files = files.filter(|path| path.extension().is_some_and(|e| e == "tflite"));
+        (name(&operator), files.map(|path| (name(&path), path)).collect())
+    });
+    operators.collect()
+}
+
 #[test]
 fn every_operator_equals_the_reference_kernels() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ops");
     let mut noise = Noise::new(1);
-    let (mut compared, mut plans, mut operators) = (0, BTreeSet::new(), 0);
+    let (mut compared, mut plans) = (0, BTreeSet::new());
     let mut wrong = Vec::new();
-    for operator in entries(&data).into_iter().filter(|path| path.is_dir()) {
-        let (mut cases, mut equal) = (0, 0);
-        for case in entries(&operator) {
-            if case.extension().is_none_or(|extension| extension != "tflite") {
-                continue;
-            }
-            let name = case.with_extension("");
-            let name = name.strip_prefix(&data).expect("a path in there");
-            let name = name.to_str().expect("a name in ASCII").replace('\\', "/");
+    let operators = cases();
+    for (operator, cases) in &operators {
+        let mut equal = 0;
+        for (name, case) in cases {
             let outside = OUTSIDE.iter().any(|&(outside, _)| outside == name);
-            cases += 1;
-            match compare(&case, &mut noise) {
+            match compare(case, &mut noise) {
                 Ok(_) if outside => wrong.push(format!("{name}: listed as outside, but equal")),
                 Ok(count) => {
                     equal += 1;
@@ -147,17 +159,60 @@ fn every_operator_equals_the_reference_kernels() {
                 Err(reason) => wrong.push(format!("{name}: {reason}")),
             }
         }
-        let operator = operator.file_name().unwrap_or_default().display();
-        println!("{operator}: {equal} of {cases} cases equal");
+        println!("{operator}: {equal} of {} cases equal", cases.len());
         compared += equal;
-        operators += 1;
     }
     let plans: Vec<_> = plans.into_iter().map(|count| count.to_string()).collect();
     let plans = plans.join(" or ");
-    println!("{compared} cases of {operators} operators, {plans} plans each");
+    println!("{compared} cases of {} operators, {plans} plans each", operators.len());
     for (name, reason) in OUTSIDE {
         println!("outside: {name}: {reason}");
     }
     assert!(wrong.is_empty(), "{} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(compared > 600, "{compared} cases");
+}
+
+/// Makes the inputs of a network constants, with the first frame's content.
+fn with_constants(mut graph: Graph, vectors: &mut Vectors) -> Graph {
+    for (at, &input) in graph.inputs.iter().enumerate() {
+        let data: Vec<u8> = match vectors.array(&format!("in_0_{at}")).expect("an input") {
+            Elements::I8(codes) => codes.into_iter().map(i8::cast_unsigned).collect(),
+            Elements::U8(codes) => codes,
+            Elements::F32(reals) => reals.into_iter().flat_map(f32::to_le_bytes).collect(),
+        };
+        graph.tensors[input.0].data = Some(data.into());
+    }
+    // A network has an input, if only to pass it on.
+    graph.inputs = vec![TensorIndex(graph.tensors.len())];
+    graph.tensors.push(Tensor {
+        name: "unread".to_owned(),
+        shape: vec![1],
+        element: Element::I8,
+        quantization: Some(Quantization::per_tensor(1.0, 0)),
+        data: None,
+    });
+    graph
+}
+
+#[test]
+fn every_operator_on_constants_is_computed_at_import() {
+    let mut wrong = Vec::new();
+    let mut folded = 0;
+    for (name, case) in cases().into_iter().flat_map(|(_, cases)| cases) {
+        if OUTSIDE.iter().any(|&(outside, _)| outside == name) {
+            continue;
+        }
+        let mut vectors = Vectors::open(&case.with_extension("npz"));
+        let graph = import::tflite(&fs::read(&case).expect("a file")).expect("a network");
+        let graph = with_constants(graph, &mut vectors);
+        let network = lower::lower(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let model = network.check().expect("a network");
+        let outputs = Interpreter::new(&model, &kernels::REFERENCE).run::<Vec<i8>>(&[]);
+        wrong.extend(vectors.difference(0, model.outputs, &outputs.concat()));
+        let is_constant = |op: &kernels::Op| matches!(op, kernels::Op::Constant(_));
+        assert!(model.ops.iter().all(is_constant), "{name}: {:?}", model.ops);
+        folded += network.folded.len();
+    }
+    assert!(wrong.is_empty(), "{} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(folded > 600, "{folded} operators");
 }

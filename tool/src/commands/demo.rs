@@ -16,7 +16,6 @@ use crate::artefact;
 use crate::load::from_bytes;
 use crate::machine::MachineArgs;
 use crate::measure::{Length, Measurement, measure};
-use crate::memory::Reuse;
 use crate::partition::Partition;
 use crate::planning::Planner;
 use crate::session::{fill, with_pipeline};
@@ -95,7 +94,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let planner = Planner::new(model, path);
     let partition = Partition::best(&machine, &planner.costs, model.layers.len(), 2)?;
-    let plan = |partition: &Partition| planner.plan(partition, &machine, None, Reuse::Share);
+    let plan = |partition: &Partition| planner.plan(partition, &machine, None);
     let (owned, owned_single) = (plan(&partition)?, plan(&Partition::one_core())?);
     let (plan, plan_single) = (owned.check(model)?, owned_single.check(model)?);
     let digits = Digits::read(model).map_err(|reason| reason.of("the built-in digits".as_ref()))?;

@@ -1,21 +1,21 @@
 //! `pipeit import`: a network becomes an artefact with plans and golden vectors.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pipeit_rt::Model;
-use pipeit_rt::kernels::Path;
+use pipeit_rt::kernels::REFERENCE;
 
 use super::{CommandError, progress, spinner};
 use crate::artefact::{self, OwnedPlan};
+use crate::interpreter::Interpreter;
 use crate::load::load;
-use crate::machine::{CoreArgs, MachineArgs};
+use crate::machine::MachineArgs;
 use crate::noise::Noise;
 use crate::planning::Planner;
 use crate::report::grouped;
-use crate::session::{fill, stream, with_pipeline};
-use crate::trials::Trials;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -48,7 +48,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let plans = plans(artefact.model, &args.machine, &args.stages)?;
     bar.finish_and_clear();
-    let goldens = goldens(artefact.model)?;
+    let goldens = goldens(artefact.model);
     let bytes = artefact::write(artefact.model, &plans, &goldens)?;
     write_file(&args.output, &bytes)?;
     let (layers, plans) = (artefact.model.layers.len(), plans.len());
@@ -76,49 +76,51 @@ pub fn plans(
     Ok(plans)
 }
 
-/// Noise and what one core makes of it: per frame all inputs, then all outputs.
-fn goldens(model: &Model<'_>) -> Result<Vec<u8>, CommandError> {
-    let cpus = CoreArgs::default().cpus()?;
-    let planner = Planner::new(model, Path::Reference);
-    let trial = Trials { planner: &planner, cpus: &cpus }.keeping()?;
-    let plan = trial.plan.check(model)?;
+/// Noise and what the portable kernels make of it: per frame all inputs, then all outputs.
+fn goldens(model: &Model<'_>) -> Vec<u8> {
+    let interpreter = Interpreter::new(model, &REFERENCE);
     let bar = progress(GOLDENS, "golden vectors");
     let mut noise = Noise::new(0);
-    let frames: Vec<_> = (0..GOLDENS).map(|_| noise.frame(model)).collect();
-    let mut outputs = Vec::new();
-    let mut inputs = frames.iter();
-    with_pipeline(&plan, &trial.machine, |pipeline| {
-        stream(
-            pipeline,
-            |frame| inputs.next().map(|codes| fill(frame, codes)).is_some(),
-            |frame| {
-                let codes = (0..).map_while(|index| frame.output(index));
-                outputs.push(codes.flatten().copied().collect::<Vec<_>>());
-                bar.inc(1);
-            },
-        )
-    })??;
+    let mut goldens = Vec::new();
+    for _ in 0..GOLDENS {
+        let inputs = noise.frame(model);
+        let outputs = interpreter.run(&inputs);
+        goldens.extend(inputs.iter().chain(&outputs).flatten().map(|code| code.cast_unsigned()));
+        bar.inc(1);
+    }
     bar.finish_and_clear();
-    let whole = frames.into_iter().zip(outputs).map(|(inputs, outputs)| [inputs.concat(), outputs]);
-    Ok(whole.flatten().flatten().map(|code| code as u8).collect())
+    goldens
 }
 
-/// Writes `bytes` to `path` whole or not at all.
+/// Writes `bytes` to `path` whole or not at all: to another file first, which takes the name
+/// when it is on the disk. What is no file, such as a device, is written as it is.
 ///
 /// # Errors
 ///
 /// [`CommandError::File`].
-pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CommandError> {
-    let error = |source| CommandError::File { path: path.to_owned(), source };
-    let name = path.file_name().ok_or_else(|| error(io::ErrorKind::InvalidFilename.into()))?;
-    let mut temporary = std::ffi::OsString::from(".");
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let written = if path.metadata().is_ok_and(|found| !found.is_file()) {
+        File::options().write(true).open(path).and_then(|mut file| file.write_all(bytes))
+    } else {
+        replace(path, bytes)
+    };
+    written.map_err(|source| CommandError::File { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut temporary = OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(temporary);
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
         // It may not even exist.
         let _ = fs::remove_file(&temporary);
-        error(source)
     })
 }

@@ -137,7 +137,7 @@ impl Inspection<'_> {
                 "op": op_name(self.model(), index),
                 "source_op": self.model().layers[usize::from(index)].source,
                 "source_name": info.map(|info| &info.name),
-                "source_output": info.map(|info| &info.output),
+                "source_output": info.map(|info| &*info.output),
                 "inputs": row.inputs,
                 "output": row.output,
                 "macs": row.cost.macs,

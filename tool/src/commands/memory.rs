@@ -12,7 +12,7 @@ use super::{CommandError, progress};
 use crate::artefact;
 use crate::load::load;
 use crate::machine::MachineArgs;
-use crate::memory::{Reuse, largest_live_set};
+use crate::memory::largest_live_set;
 use crate::partition::Partition;
 use crate::planning::Planner;
 use crate::report::{grouped, table};
@@ -102,13 +102,13 @@ fn measure(
     args: &Args,
 ) -> Result<Memory, CommandError> {
     let model = planner.model;
-    let one = planner.plan(&Partition::one_core(), machine, Some(1), Reuse::Share)?;
+    let one = planner.plan(&Partition::one_core(), machine, Some(1))?;
     let partition = match &args.stages {
         Some(stages) => Partition::parse(stages, machine, model.layers.len())?,
         None if machine.clusters.len() > 1 => Partition::stage_per_cluster(machine),
         None => Partition::stage_per_core(machine),
     };
-    let owned = planner.plan(&partition, machine, args.slots, Reuse::Share)?;
+    let owned = planner.plan(&partition, machine, args.slots)?;
     let bytes = artefact::write(model, std::slice::from_ref(&owned), &[])?;
     let plan: Plan<'_> = owned.check(model)?;
     let slot = u64::from(plan.needs.slot_bytes).next_multiple_of(64);

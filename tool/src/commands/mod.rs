@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod diff;
 pub mod import;
 pub mod inspect;
 pub mod memory;
@@ -79,6 +80,9 @@ pub enum CommandError {
     /// The golden vectors cannot be used, or are not met.
     #[error(transparent)]
     Verify(#[from] verify::VerifyError),
+    /// The network differs from its golden vectors, or could not be compared.
+    #[error(transparent)]
+    Diff(#[from] diff::DiffError),
     /// The demo's outputs are not those expected.
     #[error("frame {frame} of the {what} differs from the expected output")]
     Demo {

@@ -16,7 +16,7 @@ mod tensors;
 use planus::ReadAsRoot;
 use thiserror::Error;
 
-use crate::graph::{Graph, GraphError, Op, OpRef, TensorIndex};
+use crate::graph::{Graph, GraphError, MAX_OPS, Op, OpRef, TensorIndex, at_most};
 use schema::{BuiltinOperator, ModelRef, OperatorCodeRef, OperatorRef, SubGraphRef};
 use tensors::Tensors;
 
@@ -204,15 +204,16 @@ fn read_ops<'a>(
 ) -> Result<Vec<RawOp<'a>>, ImportError> {
     let codes = model.operator_codes()?.ok_or(ImportError::Missing { what: "operator codes" })?;
     let operators = subgraph.operators()?.ok_or(ImportError::Missing { what: "operators" })?;
+    at_most("operators", operators.len(), MAX_OPS)?;
     let mut ops = Vec::new();
     for (index, table) in operators.iter().enumerate() {
         let table = table?;
         let code = usize::try_from(table.opcode_index()?).ok().and_then(|i| codes.get(i));
         let (code, name) = operator(code.ok_or(ImportError::Missing { what: "operator code" })??)?;
-        let mut name = OpRef { index, name, output: String::new() };
+        let mut name = OpRef { index, name, output: "".into() };
         let outputs = indices(table.outputs()?, tensors, budget, &name.name)?;
         if let Some(&output) = outputs.first() {
-            name.output = tensors.name(output).to_owned();
+            name.output = tensors.name(output).into();
         }
         budget.charge(name.name.len().saturating_add(name.output.len()))?;
         let mut inputs = Vec::new();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::schema::{ModelRef, SubGraphRef, TensorRef, TensorType};
 use super::{Budget, ImportError};
-use crate::graph::{Element, GraphError, Quantization, Tensor, TensorIndex};
+use crate::graph::{Element, GraphError, MAX_TENSORS, Quantization, Tensor, TensorIndex, at_most};
 
 /// Most dimensions of a tensor that are read; the runtime takes fewer still.
 const MAX_RANK: usize = 8;
@@ -35,6 +35,7 @@ impl<'a> Tensors<'a> {
         budget: &mut Budget,
     ) -> Result<Self, ImportError> {
         let tables = subgraph.tensors()?.ok_or(ImportError::Missing { what: "tensors" })?;
+        at_most("tensors", tables.len(), MAX_TENSORS)?;
         let mut tensors = Vec::new();
         for table in tables.iter() {
             let table = table?;

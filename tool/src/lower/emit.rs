@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use pipeit_rt::kernels::{Op, reference};
 use pipeit_rt::model::{
-    Element as PortElement, Layer, ModelError, Port, StorageId, Tensor, TensorId,
+    Element as PortElement, Layer, MAX_LAYERS, ModelError, Port, StorageId, Tensor, TensorId,
 };
 use pipeit_rt::tensor::{Hwc, Layout, Shape};
 
@@ -15,7 +15,7 @@ use super::placement::Placement;
 use super::step::{Part, Place, Step, StepKind, ViewRef};
 use super::weights::Section;
 use crate::graph::{Element, Graph, OpRef, TensorIndex};
-use crate::network::{Folded, Network};
+use crate::network::{FileTensor, Folded, Network};
 
 /// Writes the tables.
 pub(super) fn emit(
@@ -49,9 +49,11 @@ pub(super) fn emit(
     if emitter.layers.is_empty() || inputs.is_empty() || outputs.is_empty() {
         return Err(LowerError::Empty);
     }
-    let tensor_of = (0..graph.tensors.len())
-        .map(|index| emitter.natural.get(&TensorIndex(index)).copied())
-        .collect();
+    let file_tensors = graph.tensors.iter().enumerate().map(|(index, tensor)| FileTensor {
+        name: tensor.name.clone(),
+        content: emitter.natural.get(&TensorIndex(index)).copied(),
+    });
+    let file_tensors = file_tensors.collect();
     let Emitter { section, storages, tensors, layers, ops, info, mut folded, .. } = emitter;
     folded.sort_by_key(|folded| folded.op.index);
     let weights = section.finish();
@@ -65,7 +67,7 @@ pub(super) fn emit(
         weights,
         info,
         folded,
-        tensor_of,
+        file_tensors,
     };
     check(&network)?;
     Ok(network)
@@ -134,7 +136,7 @@ impl<'a> Emitter<'a> {
                 // The operator that wrote it; there is none for an input that is also an output.
                 index: self.writer(index),
                 name: "COPY".to_owned(),
-                output: operand.tensor.name.clone(),
+                output: operand.tensor.name.as_str().into(),
             };
             self.constant(index, &source)?;
             if !taken.insert(self.placement.storage(index).0) {
@@ -346,12 +348,13 @@ impl<'a> Emitter<'a> {
         output: TensorId,
         source: &OpRef,
     ) -> Result<(), LowerError> {
-        let too_many = |_| LowerError::TooLarge { what: "operators" };
-        u16::try_from(self.layers.len()).map_err(too_many)?;
+        let too_many = LowerError::TooLarge { what: "layers" };
+        let source_index = u16::try_from(source.index).ok();
+        let source_index = source_index.filter(|_| self.layers.len() < MAX_LAYERS);
         self.layers.push(Layer {
             inputs: inputs.iter().copied().collect(),
             output,
-            source: u16::try_from(source.index).map_err(too_many)?,
+            source: source_index.ok_or(too_many)?,
         });
         self.ops.push(op);
         self.info.push(source.clone());
@@ -381,7 +384,8 @@ fn part_of(whole: &Tensor, shape: Shape, place: Place) -> Option<Tensor> {
     Some(Tensor { shape, storage: whole.storage, offset, layout })
 }
 
-fn port(operand: &Operand<'_>, tensor: TensorId, element: Element) -> Port {
+/// What a program sees of `tensor`, where the file has `element`.
+pub(super) fn port(operand: &Operand<'_>, tensor: TensorId, element: Element) -> Port {
     let element = match element {
         Element::F32 => PortElement::F32,
         _ if operand.legacy => PortElement::U8,

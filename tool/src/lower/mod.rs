@@ -17,6 +17,7 @@ mod activation;
 mod add;
 mod arithmetic;
 mod concatenation;
+mod constants;
 mod context;
 mod conv_2d;
 mod depthwise_conv_2d;
@@ -49,7 +50,7 @@ use pipeit_rt::model::ModelError;
 use thiserror::Error;
 
 use crate::graph::{Activation, Graph, GraphError, OpKind, OpRef};
-use crate::network::Network;
+use crate::network::{Folded, Network};
 use context::Context;
 
 /// Why a graph was not lowered.
@@ -106,14 +107,22 @@ pub fn lower(graph: &Graph) -> Result<Network, LowerError> {
     graph.check()?;
     let mut folded = Vec::new();
     let (graph, ports) = passes::simplify(graph.clone(), &mut folded);
+    lower_simplified(&graph, &ports, folded)
+}
+
+fn lower_simplified(
+    graph: &Graph,
+    ports: &passes::Ports,
+    folded: Vec<Folded>,
+) -> Result<Network, LowerError> {
     let mut section = weights::Section::new();
     let mut steps = Vec::new();
     for op in &graph.ops {
-        let mut context = Context::new(&graph, op, &mut section, &mut steps);
+        let mut context = Context::new(graph, op, &mut section, &mut steps);
         lower_op(&mut context)?;
     }
-    let placement = placement::place(&graph, &steps);
-    emit::emit(&graph, &ports, &steps, &placement, section, folded)
+    let placement = placement::place(graph, &steps);
+    emit::emit(graph, ports, &steps, &placement, section, folded)
 }
 
 fn lower_op(cx: &mut Context<'_>) -> Result<(), LowerError> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::constants::fold_constants;
 use crate::graph::{Activation, Element, Graph, Op, OpKind, Padding, TensorIndex};
 use crate::network::Folded;
 
@@ -12,8 +13,8 @@ pub(super) struct Ports {
     pub(super) outputs: Vec<Element>,
 }
 
-/// Takes floats off the edges, removes what no output depends on, folds paddings and
-/// activations.
+/// Takes floats off the edges, computes what depends on constants only, removes what no
+/// output depends on, folds paddings and activations.
 pub(super) fn simplify(mut graph: Graph, folded: &mut Vec<Folded>) -> (Graph, Ports) {
     let element = |index: &TensorIndex| {
         graph.tensor(*index).map_or(Element::Other("nothing"), |tensor| tensor.element)
@@ -24,6 +25,7 @@ pub(super) fn simplify(mut graph: Graph, folded: &mut Vec<Folded>) -> (Graph, Po
     };
     strip_quantize(&mut graph, folded);
     strip_dequantize(&mut graph, folded);
+    fold_constants(&mut graph, folded);
     remove_dead(&mut graph, folded);
     fold_pads(&mut graph, folded);
     fold_activations(&mut graph, folded);

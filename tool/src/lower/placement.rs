@@ -44,10 +44,6 @@ impl Placement {
     pub(super) fn named(&self, tensor: TensorIndex) -> TensorIndex {
         self.alias_of.get(&tensor).copied().unwrap_or(tensor)
     }
-
-    fn root(&self, tensor: TensorIndex) -> TensorIndex {
-        self.storage(tensor).0
-    }
 }
 
 /// Decides for all tensors that `steps` touch.
@@ -60,14 +56,17 @@ pub(super) fn place(graph: &Graph, steps: &[Step]) -> Placement {
         }
     }
     let fixed = fixed(graph, steps, &placement);
+    let mut storages = Storages::new(steps, &placement);
     for step in steps {
         match &step.kind {
             StepKind::Join { output, parts } => {
+                let (mut listed, mut repeated) = (HashSet::new(), HashSet::new());
+                repeated.extend(parts.iter().map(|p| p.tensor).filter(|&t| !listed.insert(t)));
                 for part in parts {
-                    let listed = parts.iter().filter(|other| other.tensor == part.tensor).count();
-                    if part.table.is_none() && listed == 1 && !fixed.contains(&part.tensor) {
+                    let is_copied = part.table.is_some() || repeated.contains(&part.tensor);
+                    if !is_copied && !fixed.contains(&part.tensor) {
                         let place = Place::dense(part.at);
-                        try_inside(steps, &mut placement, part.tensor, *output, place);
+                        storages.try_inside(&mut placement, part.tensor, *output, place);
                     }
                 }
             }
@@ -79,7 +78,7 @@ pub(super) fn place(graph: &Graph, steps: &[Step]) -> Placement {
                 }
                 for &(place, part) in parts {
                     if !fixed.contains(&part.tensor) {
-                        try_inside(steps, &mut placement, part.tensor, *input, place);
+                        storages.try_inside(&mut placement, part.tensor, *input, place);
                     }
                 }
             }
@@ -89,20 +88,82 @@ pub(super) fn place(graph: &Graph, steps: &[Step]) -> Placement {
     placement
 }
 
-/// Puts `part` into `whole`, unless it is inside another one or must not be.
-fn try_inside(
-    steps: &[Step],
-    placement: &mut Placement,
-    part: TensorIndex,
-    whole: TensorIndex,
-    place: Place,
-) {
-    if placement.inside.contains_key(&part) {
-        return;
+/// The tensors of each storage, and which pairs of tensors must be in different ones: what a
+/// layer reads and what it writes, be the layer an operator's or the copy of a part.
+struct Storages {
+    /// By the name of a tensor, the index of its storage in `all`.
+    of: HashMap<TensorIndex, usize>,
+    all: Vec<Storage>,
+}
+
+#[derive(Default)]
+struct Storage {
+    tensors: Vec<TensorIndex>,
+    /// The pairs that one of these tensors is in; of copies the part first, then the whole.
+    apart: Vec<(TensorIndex, TensorIndex)>,
+}
+
+impl Storages {
+    fn new(steps: &[Step], placement: &Placement) -> Self {
+        let mut storages = Self { of: HashMap::new(), all: Vec::new() };
+        for step in steps {
+            let pairs: Vec<_> = match &step.kind {
+                StepKind::Layer { inputs, output, .. } => {
+                    inputs.iter().map(|input| (input.tensor, output.tensor)).collect()
+                }
+                StepKind::Cut { input, parts } => {
+                    parts.iter().map(|(_, part)| (part.tensor, *input)).collect()
+                }
+                StepKind::Join { output, parts } => {
+                    parts.iter().map(|part| (part.tensor, *output)).collect()
+                }
+                StepKind::Alias { .. } => Vec::new(),
+            };
+            for pair in pairs {
+                for tensor in [pair.0, pair.1] {
+                    let name = placement.named(tensor);
+                    let index = *storages.of.entry(name).or_insert(storages.all.len());
+                    if index == storages.all.len() {
+                        storages.all.push(Storage { tensors: vec![name], ..Storage::default() });
+                    }
+                    let storage = storages.all.get_mut(index);
+                    storage.into_iter().for_each(|storage| storage.apart.push(pair));
+                }
+            }
+        }
+        storages
     }
-    placement.inside.insert(part, (whole, place));
-    if !is_legal(steps, placement) {
-        placement.inside.remove(&part);
+
+    /// Puts `part` into `whole`, unless it is inside another one or must not be.
+    fn try_inside(
+        &mut self,
+        placement: &mut Placement,
+        part: TensorIndex,
+        whole: TensorIndex,
+        place: Place,
+    ) {
+        let of = |tensor: TensorIndex| self.of.get(&placement.named(tensor)).copied();
+        let (Some(a), Some(b)) = (of(part), of(whole)) else { return };
+        if a == b || placement.inside.contains_key(&part) {
+            return;
+        }
+        let size = |i: usize| self.all.get(i).map_or(0, |s| s.apart.len());
+        let (small, large) = if size(a) < size(b) { (a, b) } else { (b, a) };
+        let united = |tensor| of(tensor).map(|i| if i == small { large } else { i });
+        // Nobody copies a part that lies where it belongs.
+        let is_legal = |&(x, y): &(TensorIndex, TensorIndex)| {
+            (x, y) == (part, whole) || placement.is_inside(x, y) || united(x) != united(y)
+        };
+        if !self.all.get(small).is_some_and(|storage| storage.apart.iter().all(is_legal)) {
+            return;
+        }
+        let moved = self.all.get_mut(small).map(std::mem::take).unwrap_or_default();
+        self.of.extend(moved.tensors.iter().map(|&tensor| (tensor, large)));
+        if let Some(storage) = self.all.get_mut(large) {
+            storage.tensors.extend(moved.tensors);
+            storage.apart.extend(moved.apart);
+        }
+        placement.inside.insert(part, (whole, place));
     }
 }
 
@@ -135,25 +196,4 @@ fn fixed(graph: &Graph, steps: &[Step], placement: &Placement) -> HashSet<Tensor
     let roots: Vec<_> = fixed.iter().map(|&tensor| placement.named(tensor)).collect();
     fixed.extend(roots);
     fixed
-}
-
-/// True when no layer, copies of slices and into joins included, reads the storage it writes.
-fn is_legal(steps: &[Step], placement: &Placement) -> bool {
-    steps.iter().all(|step| match &step.kind {
-        StepKind::Layer { inputs, output, .. } => {
-            let written = placement.root(output.tensor);
-            inputs.iter().all(|input| placement.root(input.tensor) != written)
-        }
-        StepKind::Alias { .. } => true,
-        StepKind::Cut { input, parts } => parts.iter().all(|(_, part)| {
-            placement.is_inside(part.tensor, *input)
-                || placement.root(part.tensor) != placement.root(*input)
-        }),
-        StepKind::Join { output, parts } => {
-            let written = placement.root(*output);
-            parts.iter().all(|part| {
-                placement.is_inside(part.tensor, *output) || placement.root(part.tensor) != written
-            })
-        }
-    })
 }

@@ -9,6 +9,9 @@ use super::context::{Context, Operand};
 use super::conv_2d::image;
 use crate::graph::Resize;
 
+/// Most rows and most columns of the output, each of which has an entry in a table.
+const MAX_EXTENT: u32 = 1 << 16;
+
 pub(super) fn lower_nearest_neighbor(
     cx: &mut Context<'_>,
     resize: Resize,
@@ -65,6 +68,9 @@ fn images<'a>(cx: &mut Context<'a>) -> Result<(Operand<'a>, Operand<'a>), LowerE
         return Err(cx.refused(format!("to {size:?}")));
     };
     cx.check_extents(&output, Hwc { h, w, c: input.hwc.c })?;
+    if h.max(w) > MAX_EXTENT {
+        return Err(cx.refused(format!("to {h} rows of {w}, want at most {MAX_EXTENT} of each")));
+    }
     Ok((input, output))
 }
 

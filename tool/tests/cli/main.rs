@@ -1,10 +1,14 @@
 //! The program as its users call it.
 
 mod commands;
+mod diff;
 mod refusals;
 mod shared;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../support/tflite.rs"]
+mod tflite;
+mod writes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

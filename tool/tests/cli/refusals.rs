@@ -2,31 +2,15 @@
 
 use std::fs;
 
-use pipeit_rt::artefact::checksum;
-use pipeit_tool::import::schema::{BuiltinOperator, Model, ModelRef, TensorType};
-use planus::{Builder, ReadAsRoot};
+use pipeit_rt::artefact::sign;
+use pipeit_tool::import::schema::{BuiltinOperator, Model, TensorType};
 
+use crate::tflite::{self, input, tables};
 use crate::{DIGITS, Folder, Pipeit, cpu, digits, npy};
 
 /// The digits network after `change`, as a file.
 fn changed(change: impl FnOnce(&mut Model)) -> Vec<u8> {
-    let bytes = fs::read(DIGITS).expect("a network");
-    let mut model =
-        Model::try_from(ModelRef::read_as_root(&bytes).expect("a model")).expect("a model");
-    change(&mut model);
-    let mut bytes = Builder::new().finish(&model, Some(*b"TFL3")).to_vec();
-    // planus 1.3 writes the identifier before the offset of the root instead of behind it.
-    let offset = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    bytes[..4].copy_from_slice(&(offset + 4).to_le_bytes());
-    bytes[4..8].copy_from_slice(b"TFL3");
-    bytes
-}
-
-/// The tensors of the only subgraph, and which of them is the input.
-fn tensors(model: &mut Model) -> (&mut Vec<pipeit_tool::import::schema::Tensor>, usize) {
-    let subgraph = &mut model.subgraphs.as_mut().expect("subgraphs")[0];
-    let input = subgraph.inputs.as_ref().expect("inputs")[0] as usize;
-    (subgraph.tensors.as_mut().expect("tensors"), input)
+    tflite::changed(&fs::read(DIGITS).expect("a network"), change)
 }
 
 #[test]
@@ -42,21 +26,15 @@ fn networks_that_cannot_be_executed() {
         }
     };
     let float = changed(|model| {
-        for tensor in tensors(model).0 {
+        for tensor in tables(model).0 {
             tensor.type_ = TensorType::Float32;
             tensor.quantization = None;
         }
     });
     refuse("float.tflite", &float, &["float network", "quantise"]);
-    let dynamic = changed(|model| {
-        let (tensors, input) = tensors(model);
-        tensors[input].shape_signature = Some(vec![1, -1, 8, 1]);
-    });
+    let dynamic = changed(|model| input(model).shape_signature = Some(vec![1, -1, 8, 1]));
     refuse("dynamic.tflite", &dynamic, &["dynamic shape [1, -1, 8, 1]"]);
-    let batch = changed(|model| {
-        let (tensors, input) = tensors(model);
-        tensors[input].shape = Some(vec![4, 8, 8, 1]);
-    });
+    let batch = changed(|model| input(model).shape = Some(vec![4, 8, 8, 1]));
     refuse("batch.tflite", &batch, &["batch 4, want 1"]);
     let unsupported = changed(|model| {
         let codes = model.operator_codes.as_mut().expect("codes");
@@ -99,12 +77,9 @@ fn artefacts_that_are_not_whole() {
     };
     refuse("magic.pipeit", &patched(0, b'X'), "not a pipeit artefact");
     refuse("corrupt.pipeit", &patched(whole.len() - 100, 77), "is corrupt");
-    // A version of the future, everything else in order: checksum of all before the sections.
+    // A version of the future, everything else in order.
     let mut future = patched(8, 2);
-    let table_end = 64 + 16 * usize::from(u16::from_le_bytes([future[10], future[11]]));
-    let front = table_end.next_multiple_of(64);
-    let crc = checksum(&[&future[..12], &future[16..front]]);
-    future[12..16].copy_from_slice(&crc.to_le_bytes());
+    sign(&mut future);
     refuse("future.pipeit", &future, "format version 2, this program reads 1");
 }
 

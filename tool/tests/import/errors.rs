@@ -6,41 +6,19 @@ use pipeit_tool::import::schema::{
 };
 use pipeit_tool::import::{self, ImportError};
 use pipeit_tool::lower::{self, LowerError};
-use planus::{Builder, ReadAsRoot};
+use planus::ReadAsRoot;
+
+use crate::tflite::{self, input, tables};
 
 const DIGITS: &[u8] = include_bytes!("../../data/digits/digits.tflite");
 
 /// The digits network after `change`, as a file.
 fn changed(change: impl FnOnce(&mut Model)) -> Vec<u8> {
-    let model = ModelRef::read_as_root(DIGITS).expect("a model");
-    let mut model = Model::try_from(model).expect("a model");
-    change(&mut model);
-    let mut bytes = Builder::new().finish(&model, Some(*b"TFL3")).to_vec();
-    // planus 1.3 writes the identifier before the offset of the root instead of behind it.
-    let offset = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    bytes[..4].copy_from_slice(&(offset + 4).to_le_bytes());
-    bytes[4..8].copy_from_slice(b"TFL3");
-    bytes
+    tflite::changed(DIGITS, change)
 }
 
 fn refused(change: impl FnOnce(&mut Model)) -> ImportError {
     import::tflite(&changed(change)).expect_err("refused")
-}
-
-type Tables<'a> = (
-    &'a mut Vec<pipeit_tool::import::schema::Tensor>,
-    &'a mut Vec<pipeit_tool::import::schema::Operator>,
-);
-
-fn tables(model: &mut Model) -> Tables<'_> {
-    let subgraph = &mut model.subgraphs.as_mut().expect("subgraphs")[0];
-    (subgraph.tensors.as_mut().expect("tensors"), subgraph.operators.as_mut().expect("operators"))
-}
-
-/// The first input of the network.
-fn input(model: &Model) -> usize {
-    let subgraph = &model.subgraphs.as_ref().expect("subgraphs")[0];
-    subgraph.inputs.as_ref().expect("inputs")[0] as usize
 }
 
 #[test]
@@ -118,7 +96,7 @@ fn all_unsupported_operators_are_listed_at_once() {
     let ImportError::Unsupported { ops } = &error else { panic!("{error}") };
     let found: Vec<_> = ops.iter().map(|op| (op.index, op.name.as_str())).collect();
     assert_eq!(found, [(8, "CUSTOM MyPool"), (17, "SVDF")]);
-    assert!(error.to_string().contains(&ops[1].output), "{error}");
+    assert!(error.to_string().contains(&*ops[1].output), "{error}");
 }
 
 #[test]
@@ -135,29 +113,19 @@ fn a_float_network_is_told_to_be_quantized() {
 
 #[test]
 fn extents_must_be_fixed_but_the_batch_may_be_named() {
-    let signature = |signature: [i32; 4]| {
-        changed(|m| {
-            let input = input(m);
-            tables(m).0[input].shape_signature = Some(signature.to_vec());
-        })
-    };
+    let signature =
+        |signature: [i32; 4]| changed(|m| input(m).shape_signature = Some(signature.to_vec()));
     assert!(import::tflite(&signature([-1, 8, 8, 1])).is_ok());
     let error = import::tflite(&signature([1, -1, 8, 1])).expect_err("refused");
     let ImportError::Dynamic { shape, .. } = error else { panic!("{error}") };
     assert_eq!(shape, [1, -1, 8, 1]);
-    let zero = refused(|m| {
-        let input = input(m);
-        tables(m).0[input].shape = Some(vec![1, 0, 8, 1]);
-    });
+    let zero = refused(|m| input(m).shape = Some(vec![1, 0, 8, 1]));
     assert!(matches!(zero, ImportError::Dynamic { .. }));
 }
 
 #[test]
 fn the_batch_must_be_one() {
-    let error = refused(|m| {
-        let input = input(m);
-        tables(m).0[input].shape = Some(vec![2, 8, 8, 1]);
-    });
+    let error = refused(|m| input(m).shape = Some(vec![2, 8, 8, 1]));
     assert!(matches!(error, ImportError::Batch { batch: 2, .. }));
 }
 
@@ -177,10 +145,7 @@ fn an_unsupported_variant_names_its_operator() {
 
 #[test]
 fn missing_and_short_buffers_are_named() {
-    let outside = refused(|m| {
-        let input = input(m);
-        tables(m).0[input].buffer = 9999;
-    });
+    let outside = refused(|m| input(m).buffer = 9999);
     assert!(matches!(outside, ImportError::Buffer { buffer: 9999, .. }));
     let short = refused(|m| {
         let buffers = m.buffers.as_mut().expect("buffers");
