@@ -3,8 +3,8 @@
 use std::fs;
 
 use pipeit_rt::artefact::checksum;
-use pipeit_tool::import::schema::{BuiltinOperator, Model, ModelRef, TensorType};
-use planus::{Builder, ReadAsRoot};
+use pipeit_tool::import::schema::{self, BuiltinOperator, Model, ModelRef, TensorType};
+use planus::ReadAsRoot;
 
 use crate::{DIGITS, Folder, Pipeit, cpu, digits, npy};
 
@@ -14,12 +14,7 @@ fn changed(change: impl FnOnce(&mut Model)) -> Vec<u8> {
     let mut model =
         Model::try_from(ModelRef::read_as_root(&bytes).expect("a model")).expect("a model");
     change(&mut model);
-    let mut bytes = Builder::new().finish(&model, Some(*b"TFL3")).to_vec();
-    // planus 1.3 writes the identifier before the offset of the root instead of behind it.
-    let offset = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    bytes[..4].copy_from_slice(&(offset + 4).to_le_bytes());
-    bytes[4..8].copy_from_slice(b"TFL3");
-    bytes
+    schema::write(&model)
 }
 
 /// The tensors of the only subgraph, and which of them is the input.

@@ -2,11 +2,11 @@
 
 use pipeit_tool::graph::{GraphError, TensorIndex};
 use pipeit_tool::import::schema::{
-    ActivationFunctionType, BuiltinOperator, BuiltinOptions, Model, ModelRef, TensorType,
+    self, ActivationFunctionType, BuiltinOperator, BuiltinOptions, Model, ModelRef, TensorType,
 };
 use pipeit_tool::import::{self, ImportError};
 use pipeit_tool::lower::{self, LowerError};
-use planus::{Builder, ReadAsRoot};
+use planus::ReadAsRoot;
 
 const DIGITS: &[u8] = include_bytes!("../../data/digits/digits.tflite");
 
@@ -15,12 +15,7 @@ fn changed(change: impl FnOnce(&mut Model)) -> Vec<u8> {
     let model = ModelRef::read_as_root(DIGITS).expect("a model");
     let mut model = Model::try_from(model).expect("a model");
     change(&mut model);
-    let mut bytes = Builder::new().finish(&model, Some(*b"TFL3")).to_vec();
-    // planus 1.3 writes the identifier before the offset of the root instead of behind it.
-    let offset = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    bytes[..4].copy_from_slice(&(offset + 4).to_le_bytes());
-    bytes[4..8].copy_from_slice(b"TFL3");
-    bytes
+    schema::write(&model)
 }
 
 fn refused(change: impl FnOnce(&mut Model)) -> ImportError {
