@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod plan;
 pub mod run;
 pub mod verify;
+pub mod zoo;
 
 use std::io;
 use std::path::PathBuf;

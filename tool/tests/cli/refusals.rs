@@ -163,3 +163,15 @@ fn pictures_and_arrays_that_cannot_be_used() {
     folder.file("in_0.npy", &digits("images.npy", 0..2));
     assert!(pipeit.fail(1, &verify).contains("2 frames, want one"));
 }
+
+#[test]
+fn networks_that_are_not_in_the_zoo() {
+    let Some(pipeit) = Pipeit::new("networks_that_are_not_in_the_zoo") else { return };
+    let error = pipeit.fail(2, &["zoo", "lenet"]);
+    assert!(error.contains("lenet") && error.contains("resnet8"), "{error}");
+    assert!(pipeit.fail(2, &["zoo", "resnet8", "--all"]).contains("cannot be used with"));
+    assert!(pipeit.fail(2, &["zoo", "--output", "."]).contains("required"));
+    let folder = Folder::new("networks_that_are_not_in_the_zoo");
+    let taken = folder.file("taken", b"not a folder");
+    assert!(pipeit.fail(1, &["zoo", "ds_cnn", "-o", &taken]).contains(&taken));
+}
