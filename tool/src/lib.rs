@@ -30,3 +30,4 @@ pub mod planning;
 pub mod report;
 pub mod session;
 pub mod trials;
+pub mod zoo;

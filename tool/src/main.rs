@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pipeit_tool::commands::{
-    CommandError, bench, demo, diff, import, inspect, memory, plan, run, verify,
+    CommandError, bench, demo, diff, import, inspect, memory, plan, run, verify, zoo,
 };
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
@@ -35,6 +35,8 @@ enum Command {
     Diff(diff::Args),
     /// Measure frames per second and latency
     Bench(bench::Args),
+    /// List or write networks of the literature, with random weights
+    Zoo(zoo::Args),
     /// Read handwritten digits with the built-in network (default)
     Demo(demo::Args),
 }
@@ -58,6 +60,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Verify(args) => verify::run(args, &mut out)?,
         Command::Diff(args) => diff::run(args, &mut out)?,
         Command::Bench(args) => bench::run(args, &mut out)?,
+        Command::Zoo(args) => zoo::run(args, &mut out)?,
         Command::Demo(args) => demo::run(args, &mut out)?,
     }
     out.flush().map_err(CommandError::from)?;

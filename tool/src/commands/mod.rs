@@ -11,6 +11,7 @@ pub mod memory;
 pub mod plan;
 pub mod run;
 pub mod verify;
+pub mod zoo;
 
 use std::io;
 use std::path::PathBuf;

@@ -137,7 +137,7 @@ impl Budget {
 ///
 /// The file is damaged, or holds a network that the runtime cannot execute.
 pub fn tflite(bytes: &[u8]) -> Result<Graph, ImportError> {
-    if bytes.get(4..8) != Some(b"TFL3") {
+    if bytes.get(4..8) != Some(&schema::IDENTIFIER) {
         return Err(ImportError::NotTflite);
     }
     let model = ModelRef::read_as_root(bytes)?;

@@ -138,3 +138,27 @@ fn verify_compares_outputs_and_names_the_first_difference() {
     assert!(error.contains("one core") && error.contains("frame 3: output 0"), "{error}");
     assert!(error.contains("index 9"), "{error}");
 }
+
+#[test]
+fn the_zoo_is_listed_and_written() {
+    let Some(pipeit) = Pipeit::new("the_zoo_is_listed_and_written") else { return };
+    let report = pipeit.json(&["zoo"]);
+    let networks = report["networks"].as_array().expect("networks");
+    assert_eq!(networks.len(), 9);
+    let ds_cnn = networks.iter().find(|network| network["name"] == "ds_cnn").expect("ds_cnn");
+    assert_eq!(ds_cnn["input"], serde_json::json!([49, 10, 1]));
+    assert!(pipeit.succeed(&["zoo"]).contains("1582.7"), "the MMAC of GoogLeNet");
+
+    let folder = Folder::new("the_zoo_is_listed_and_written");
+    let output = folder.path("new/folder");
+    let report = pipeit.json(&["zoo", "ds_cnn", "resnet8", "-o", &output, "--seed", "3"]);
+    let path = folder.path("new/folder/ds_cnn.tflite");
+    assert_eq!(report["written"][0]["path"], path.as_str());
+    assert_eq!(fs::read_dir(&output).expect("a folder").count(), 2);
+    let first = fs::read(&path).expect("a network");
+    assert_eq!(report["written"][0]["bytes"], first.len());
+    let text = pipeit.succeed(&["zoo", "ds_cnn", "--output", &output, "--seed", "3"]);
+    assert!(text.starts_with(&format!("{path}: ")) && text.lines().count() == 1, "{text}");
+    assert_eq!(fs::read(&path).expect("a network"), first);
+    assert_eq!(pipeit.json(&["inspect", &path])["macs"], ds_cnn["macs"]);
+}

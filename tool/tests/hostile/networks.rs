@@ -115,12 +115,12 @@ fn activations_beyond_32_bits() {
         let planner = Planner::new(&model, Path::Reference);
         in_little_memory(name, || planner.stated(None, &machine, None)).map(|plan| plan.needs)
     };
-    // Two live at a time, and three between the input and the output.
+    // Two live at a time, then three between the input and the output.
     let two = chain(3, 1_500_000_000);
     assert!(plan("3 GB of activations", &two).is_ok_and(|needs| needs.slot_bytes > 1 << 30));
     let mut sketch = Sketch::default();
-    let [x, a, b, c, y] = [0; 5].map(|_| sketch.activation(&[1, 1_500_000_000]));
-    for (from, to) in [([x, x], a), ([x, a], b), ([a, b], c), ([x, c], y)] {
+    let [x, a, b, c, d, y] = [0; 6].map(|_| sketch.activation(&[1, 1_500_000_000]));
+    for (from, to) in [([x, x], a), ([x, a], b), ([a, b], c), ([a, c], d), ([b, d], y)] {
         sketch.op(BuiltinOperator::Maximum, None, &from, to);
     }
     let three = sketch.write(&[x], &[y]);

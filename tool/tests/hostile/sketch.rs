@@ -6,7 +6,7 @@ use pipeit_tool::import::schema::{
     SubGraph, Tensor, TensorType,
 };
 
-use crate::tflite::write;
+use pipeit_tool::import::schema::write;
 
 /// A file under construction; all its codes are int8 with scale 1/2 and zero point 3.
 #[derive(Default)]

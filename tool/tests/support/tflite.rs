@@ -1,24 +1,14 @@
 //! TensorFlow Lite files that tests write.
 
-use pipeit_tool::import::schema::{Model, ModelRef, Operator, Tensor};
-use planus::{Builder, ReadAsRoot};
-
-/// The file that holds `model`.
-pub(crate) fn write(model: &Model) -> Vec<u8> {
-    let mut bytes = Builder::new().finish(model, Some(*b"TFL3")).to_vec();
-    // planus 1.3 writes the identifier before the offset of the root instead of behind it.
-    let offset = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    bytes[..4].copy_from_slice(&(offset + 4).to_le_bytes());
-    bytes[4..8].copy_from_slice(b"TFL3");
-    bytes
-}
+use pipeit_tool::import::schema::{self, Model, ModelRef, Operator, Tensor};
+use planus::ReadAsRoot;
 
 /// The network in `file` after `change`, as a file.
 pub(crate) fn changed(file: &[u8], change: impl FnOnce(&mut Model)) -> Vec<u8> {
     let model = ModelRef::read_as_root(file).expect("a model");
     let mut model = Model::try_from(model).expect("a model");
     change(&mut model);
-    write(&model)
+    schema::write(&model)
 }
 
 /// Tensors and operators of the only subgraph.
