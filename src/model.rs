@@ -304,11 +304,13 @@ impl<'a> ModelTables<'a> {
         let signature = Signature { inputs: &inputs, output: output.layout.hwc };
         for &path in self.paths {
             let op = self.op(path, index).ok_or(ModelError::Ops { found: 0, wanted: 1 })?;
-            op.check(signature, &self.weights).map_err(|error| ModelError::Op {
-                layer: index,
-                path,
-                error,
-            })?;
+            let layout = match op.path() {
+                Some(other) if other != path => Err(OpError::Parameter { name: "path" }),
+                _ => Ok(()),
+            };
+            layout
+                .and_then(|()| op.check(signature, &self.weights))
+                .map_err(|error| ModelError::Op { layer: index, path, error })?;
         }
         Ok(())
     }

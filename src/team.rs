@@ -14,10 +14,6 @@ use crate::queue::CachePadded;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::tensor::{Hwc, Region, Split};
 
-/// Channels are dealt out in multiples of this, so that two cores never write one cache line
-/// of a wide tensor and packed panels stay whole.
-const CHANNEL_STEP: usize = 16;
-
 /// The part of an `output` that core `member` of `cores` computes: rows, or channels where
 /// that leaves a smaller largest part. Parts are disjoint and cover the output; some may be
 /// empty.
@@ -27,17 +23,21 @@ const CHANNEL_STEP: usize = 16;
 pub fn share(output: Hwc, split: Split, member: usize, cores: usize) -> Region {
     let (h, c) = (output.h as usize, output.c as usize);
     let cores = cores.max(1);
-    let steps = c.div_ceil(CHANNEL_STEP);
+    let step = match split {
+        Split::Rows => c.max(1),
+        Split::RowsOrChannels { step } => usize::from(step.max(1)),
+    };
+    let steps = c.div_ceil(step);
     // Largest parts, as fractions of the output: rows / h against channels / c.
     let by_rows = h.div_ceil(cores).saturating_mul(c);
-    let by_channels = steps.div_ceil(cores).saturating_mul(CHANNEL_STEP).min(c).saturating_mul(h);
+    let by_channels = steps.div_ceil(cores).saturating_mul(step).min(c).saturating_mul(h);
     let part = |n: usize| {
         let at = |i: usize| n.saturating_mul(i).checked_div(cores).unwrap_or(0);
         at(member.min(cores))..at(member.saturating_add(1).min(cores))
     };
-    if split == Split::RowsOrChannels && by_channels < by_rows {
+    if by_channels < by_rows {
         let steps = part(steps);
-        let end = |step: usize| step.saturating_mul(CHANNEL_STEP).min(c);
+        let end = |i: usize| i.saturating_mul(step).min(c);
         Region { rows: 0..h, channels: end(steps.start)..end(steps.end) }
     } else {
         Region { rows: part(h), channels: 0..c }
@@ -238,7 +238,7 @@ mod tests {
         fn shares_are_disjoint_and_cover(
             h in 1u32..40, c in 1u32..200, cores in 1usize..9, rows_only: bool,
         ) {
-            let split = if rows_only { Split::Rows } else { Split::RowsOrChannels };
+            let split = if rows_only { Split::Rows } else { Split::RowsOrChannels { step: 16 } };
             let mut times = vec![0u8; (h * c) as usize];
             for member in 0..cores {
                 let region = share(Hwc { h, w: 3, c }, split, member, cores);
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn few_rows_are_divided_by_channels() {
-        let region = share(Hwc { h: 1, w: 1, c: 100 }, Split::RowsOrChannels, 1, 2);
+        let region = share(Hwc { h: 1, w: 1, c: 100 }, Split::RowsOrChannels { step: 16 }, 1, 2);
         assert_eq!(region, Region { rows: 0..1, channels: 48..100 });
-        let region = share(Hwc { h: 7, w: 7, c: 512 }, Split::RowsOrChannels, 0, 4);
+        let region = share(Hwc { h: 7, w: 7, c: 512 }, Split::RowsOrChannels { step: 16 }, 0, 4);
         assert_eq!(region, Region { rows: 0..7, channels: 0..128 });
         let region = share(Hwc { h: 1, w: 1, c: 100 }, Split::Rows, 0, 2);
         assert_eq!(region, Region { rows: 0..0, channels: 0..100 });

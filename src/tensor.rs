@@ -202,8 +202,11 @@ pub struct Region {
 pub enum Split {
     /// Along rows only.
     Rows,
-    /// Along rows or along channels.
-    RowsOrChannels,
+    /// Along rows, or along channels in multiples of `step`.
+    RowsOrChannels {
+        /// Channels that stay together.
+        step: u16,
+    },
 }
 
 /// Adjacent elements that can only be read.
@@ -278,7 +281,20 @@ impl<'a> View<'a> {
     /// empty when not all inside the image.
     #[must_use]
     pub fn pixels(&self, y: usize, columns: Range<usize>) -> Run<'a> {
-        Run(pixels(self.cells, &self.layout, y, columns, 0..self.layout.hwc.c as usize))
+        Run(self.pixel_cells(y, columns))
+    }
+
+    /// As [`pixels`](Self::pixels), as bytes of memory.
+    pub(crate) fn pixel_cells(&self, y: usize, columns: Range<usize>) -> &'a [Cell<i8>] {
+        pixels(self.cells, &self.layout, y, columns, 0..self.layout.hwc.c as usize)
+    }
+
+    /// The `len` bytes from the first channel of a pixel, on into the next pixels; None when
+    /// the tensor's memory ends before.
+    pub(crate) fn from_pixel(&self, y: usize, x: usize, len: usize) -> Option<&'a [Cell<i8>]> {
+        let row = y.wrapping_mul(self.layout.row_stride as usize);
+        let at = row.wrapping_add(x.wrapping_mul(self.layout.pixel_stride as usize));
+        self.cells.get(at..at.checked_add(len)?)
     }
 }
 

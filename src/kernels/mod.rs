@@ -7,7 +7,7 @@
 //! `operators!` below.
 //!
 //! Kernels know shapes and bytes, neither layers nor plans nor threads.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use core::fmt;
 
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
+pub mod packed;
 pub mod reference;
 mod window;
 
@@ -141,7 +142,12 @@ pub trait Operator {
 
     /// How the work divides over a team.
     fn split(&self) -> Split {
-        Split::RowsOrChannels
+        Split::RowsOrChannels { step: 16 }
+    }
+
+    /// The path whose layout the weights have; None for parameters that every path can read.
+    fn path(&self) -> Option<Path> {
+        None
     }
 
     /// Multiply-accumulates of one inference.
@@ -151,15 +157,20 @@ pub trait Operator {
 }
 
 /// Computes `io.output` from `io.inputs`; cannot fail once the parameters are checked.
-pub type Kernel<P> = fn(params: &P, weights: &Weights<'_>, io: &Io<'_>);
+///
+/// # Safety
+///
+/// The core that calls it can execute the kernels of its table, as
+/// [`supported`](KernelTable::supported) tells there.
+pub type Kernel<P> = unsafe fn(params: &P, weights: &Weights<'_>, io: &Io<'_>);
 
 macro_rules! operators {
-    ($($(#[$doc:meta])* $variant:ident => $field:ident,)*) => {
+    ($($(#[$doc:meta])* $home:ident::$variant:ident => $field:ident,)*) => {
         /// One operator with its parameters.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Op {
-            $($(#[$doc])* $variant(reference::$variant),)*
+            $($(#[$doc])* $variant($home::$variant),)*
         }
 
         /// The kernels of one path. A firmware links only those its table names.
@@ -169,7 +180,7 @@ macro_rules! operators {
             pub path: Path,
             /// Whether the core that runs this call can execute them.
             pub supported: fn() -> bool,
-            $($(#[$doc])* pub $field: Option<Kernel<reference::$variant>>,)*
+            $($(#[$doc])* pub $field: Option<Kernel<$home::$variant>>,)*
         }
 
         impl KernelTable {
@@ -187,11 +198,23 @@ macro_rules! operators {
                 }
             }
 
+            /// The portable kernels of every operator, to be replaced by struct update.
+            #[must_use]
+            pub const fn portable(path: Path, supported: fn() -> bool) -> Self {
+                Self { path, supported, $($field: Some($home::$field),)* }
+            }
+
             /// Runs the kernel for `op`; does nothing when [`has`](Self::has) is false.
-            pub fn run(&self, op: &Op, weights: &Weights<'_>, io: &Io<'_>) {
+            ///
+            /// # Safety
+            ///
+            /// [`supported`](Self::supported) is true on the core that calls this.
+            #[allow(unsafe_code)]
+            pub unsafe fn run(&self, op: &Op, weights: &Weights<'_>, io: &Io<'_>) {
                 match op {
                     $(Op::$variant(params) => if let Some(kernel) = self.$field {
-                        kernel(params, weights, io);
+                        // SAFETY: the caller's promise.
+                        unsafe { kernel(params, weights, io) };
                     })*
                 }
             }
@@ -202,7 +225,7 @@ macro_rules! operators {
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self {
-                    $(Self::$variant(_) => <reference::$variant as Operator>::NAME,)*
+                    $(Self::$variant(_) => <$home::$variant as Operator>::NAME,)*
                 }
             }
 
@@ -210,7 +233,7 @@ macro_rules! operators {
             #[must_use]
             pub const fn in_place(&self) -> bool {
                 match self {
-                    $(Self::$variant(_) => <reference::$variant as Operator>::IN_PLACE,)*
+                    $(Self::$variant(_) => <$home::$variant as Operator>::IN_PLACE,)*
                 }
             }
 
@@ -237,6 +260,14 @@ macro_rules! operators {
                 }
             }
 
+            /// [`Operator::path`] of the parameters inside.
+            #[must_use]
+            pub fn path(&self) -> Option<Path> {
+                match self {
+                    $(Self::$variant(params) => params.path(),)*
+                }
+            }
+
             /// [`Operator::macs`] of the parameters inside.
             #[must_use]
             pub fn macs(&self, signature: Signature<'_>) -> u64 {
@@ -245,56 +276,61 @@ macro_rules! operators {
                 }
             }
         }
-
-        /// The portable kernels of every operator.
-        pub static REFERENCE: KernelTable = KernelTable {
-            $($field: Some(reference::$field),)*
-            ..KernelTable::empty(Path::Reference, || true)
-        };
     };
 }
 
 operators! {
     /// Convolution, dense or in groups.
-    Conv2d => conv_2d,
+    reference::Conv2d => conv_2d,
     /// Convolution of each channel by itself.
-    DepthwiseConv2d => depthwise_conv_2d,
+    reference::DepthwiseConv2d => depthwise_conv_2d,
     /// Every output from every input.
-    FullyConnected => fully_connected,
+    reference::FullyConnected => fully_connected,
     /// Average over a window.
-    AveragePool2d => average_pool_2d,
+    reference::AveragePool2d => average_pool_2d,
     /// Maximum over a window.
-    MaxPool2d => max_pool_2d,
+    reference::MaxPool2d => max_pool_2d,
     /// Average over whole axes.
-    Mean => mean,
+    reference::Mean => mean,
     /// Element-wise sum.
-    Add => add,
+    reference::Add => add,
     /// The input moved into a wider one filled with a constant.
-    Pad => pad,
+    reference::Pad => pad,
     /// The input, unchanged.
-    Copy => copy,
+    reference::Copy => copy,
     /// Each element through a table of 256.
-    Lookup => lookup,
+    reference::Lookup => lookup,
     /// Weights as an activation.
-    Constant => constant,
+    reference::Constant => constant,
     /// Exponentials, normalised along the channels.
-    Softmax => softmax,
+    reference::Softmax => softmax,
     /// Element-wise difference.
-    Sub => sub,
+    reference::Sub => sub,
     /// Element-wise product.
-    Mul => mul,
+    reference::Mul => mul,
     /// Element-wise larger code.
-    Maximum => maximum,
+    reference::Maximum => maximum,
     /// Element-wise smaller code.
-    Minimum => minimum,
+    reference::Minimum => minimum,
     /// Negative elements by factors.
-    Prelu => prelu,
+    reference::Prelu => prelu,
     /// Convolution the other way round.
-    TransposeConv => transpose_conv,
+    reference::TransposeConv => transpose_conv,
     /// Axes exchanged, walked in steps or backwards.
-    Rearrange => rearrange,
+    reference::Rearrange => rearrange,
     /// Another image size, of the nearest pixels.
-    ResizeNearestNeighbor => resize_nearest_neighbor,
+    reference::ResizeNearestNeighbor => resize_nearest_neighbor,
     /// Another image size, interpolated.
-    ResizeBilinear => resize_bilinear,
+    reference::ResizeBilinear => resize_bilinear,
+    /// [`Conv2d`](reference::Conv2d) or [`FullyConnected`](reference::FullyConnected) with
+    /// weights in the layout of a path.
+    packed::PackedConv2d => packed_conv_2d,
+    /// [`DepthwiseConv2d`](reference::DepthwiseConv2d) with weights in the layout of a path.
+    packed::PackedDepthwiseConv2d => packed_depthwise_conv_2d,
 }
+
+/// The portable kernels of every operator.
+pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || true);
+
+/// The tables that can be linked for this target, the fastest first.
+pub static ALL: &[&KernelTable] = &[&REFERENCE];

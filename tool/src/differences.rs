@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use pipeit_rt::kernels::REFERENCE;
 use pipeit_rt::model::{Element, Model, Port};
 use pipeit_rt::tensor::Shape;
 
@@ -105,7 +104,7 @@ pub fn of_frame(
     golden: &Golden,
     intermediates: &[Intermediate],
 ) -> Result<Frame, GoldenError> {
-    let interpreter = Interpreter::new(model, &REFERENCE);
+    let interpreter = Interpreter::new(model);
     let outputs = interpreter.run(&golden.inputs);
     let mut frame = Frame { compared: Vec::new(), folded: Vec::new() };
     // The codes inside a legacy network are those of its ports.

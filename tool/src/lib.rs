@@ -25,6 +25,7 @@ pub mod measure;
 pub mod memory;
 pub mod network;
 pub mod noise;
+pub mod pack;
 pub mod partition;
 pub mod planning;
 pub mod report;

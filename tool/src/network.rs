@@ -1,14 +1,14 @@
 //! A network in the runtime's tables, owned, with what reports say about it.
 
-use aligned_vec::{AVec, ConstAlign};
 use pipeit_rt::kernels::{Op, Path};
 use pipeit_rt::model::{Layer, Model, ModelError, ModelTables, Port, Tensor, TensorId};
-use pipeit_rt::weights::{ALIGNMENT, Weights};
+use pipeit_rt::weights::Weights;
 
+use crate::artefact::AlignedBytes;
 use crate::graph::OpRef;
 
 /// What [`lower`](crate::lower::lower) makes of a graph: one set of parameters, for
-/// [`Path::Reference`], and one weights section.
+/// [`Path::Reference`]; [`pack`](crate::pack::pack) adds those for others.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// Bytes of each storage.
@@ -23,8 +23,9 @@ pub struct Network {
     pub inputs: Vec<Port>,
     /// What a frame yields.
     pub outputs: Vec<Port>,
-    /// Section 0. Every span starts at a multiple of 64 bytes; the bytes between are zero.
-    pub weights: AVec<u8, ConstAlign<ALIGNMENT>>,
+    /// What every path reads, and the filters as [`Path::Reference`] has them. Every span
+    /// starts at a multiple of 64 bytes; the bytes between are zero.
+    pub sections: [AlignedBytes; 2],
     /// The operator of the file each layer came from.
     pub info: Vec<OpRef>,
     /// The operators of the file that no layer computes.
@@ -56,15 +57,27 @@ impl Network {
     /// The tables as the runtime takes them.
     #[must_use]
     pub fn model(&self) -> ModelTables<'_> {
+        self.with(&[Path::Reference], &self.ops, &self.sections)
+    }
+
+    /// The same network with the parameters `ops` for `paths`.
+    pub(crate) fn with<'a>(
+        &'a self,
+        paths: &'a [Path],
+        ops: &'a [Op],
+        sections: &'a [AlignedBytes],
+    ) -> ModelTables<'a> {
         let mut weights = Weights::default();
-        // Never refused: it is aligned, and the only one.
-        let _ = weights.push(&self.weights);
+        for section in sections {
+            // Never refused: they are aligned, and no more than there are paths and one.
+            let _ = weights.push(section);
+        }
         ModelTables {
             storages: &self.storages,
             tensors: &self.tensors,
             layers: &self.layers,
-            paths: &[Path::Reference],
-            ops: &self.ops,
+            paths,
+            ops,
             inputs: &self.inputs,
             outputs: &self.outputs,
             weights,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeit_rt::kernels::{Path, REFERENCE};
+use pipeit_rt::kernels::Path;
 use pipeit_tool::graph::{
     Activation, Conv, Element, Graph, Op, OpKind, Padding, Pool, Quantization, Resize,
     StridedSlice, Tensor, TensorIndex,
@@ -477,7 +477,7 @@ proptest! {
         let mut noise = Noise::new(!seed);
         let frames: Vec<_> = (0..5).map(|_| noise.frame(&model)).collect();
         // Nothing shares memory there: what every plan must equal.
-        let interpreter = Interpreter::new(&model, &REFERENCE);
+        let interpreter = Interpreter::new(&model);
         let expected: Vec<_> =
             frames.iter().map(|frame| interpreter.run(frame).concat()).collect();
         for _ in 0..3 {

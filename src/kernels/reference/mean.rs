@@ -37,7 +37,7 @@ impl Operator for Mean {
 
     fn split(&self) -> Split {
         let [_, _, channels] = self.axes;
-        if channels { Split::Rows } else { Split::RowsOrChannels }
+        if channels { Split::Rows } else { Split::RowsOrChannels { step: 16 } }
     }
 }
 

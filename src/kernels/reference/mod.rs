@@ -82,7 +82,7 @@ impl Requantize {
     }
 }
 
-fn check_span<T: crate::weights::Pod>(
+pub(super) fn check_span<T: crate::weights::Pod>(
     span: Span<T>,
     lens: &[u32],
     weights: &Weights<'_>,
@@ -99,12 +99,12 @@ fn check_multiplier(m: Multiplier) -> Result<(), OpError> {
     if m.is_valid() { Ok(()) } else { Err(OpError::Parameter { name: "multiplier" }) }
 }
 
-fn check_output(output: Output) -> Result<(), OpError> {
+pub(super) fn check_output(output: Output) -> Result<(), OpError> {
     if output.min <= output.max { Ok(()) } else { Err(OpError::Parameter { name: "clamp" }) }
 }
 
 /// The only input's extents.
-fn one_input(signature: Signature<'_>) -> Result<Hwc, OpError> {
+pub(super) fn one_input(signature: Signature<'_>) -> Result<Hwc, OpError> {
     match *signature.inputs {
         [input] => Ok(input),
         ref other => Err(OpError::Inputs { found: other.len() as u8 }),
@@ -117,7 +117,7 @@ fn check_extents(found: Hwc, expected: Hwc) -> Result<(), OpError> {
 }
 
 /// The product of `factors` as a span length, or the error that names `what`.
-fn product(factors: &[u32], what: &'static str) -> Result<u32, OpError> {
+pub(super) fn product(factors: &[u32], what: &'static str) -> Result<u32, OpError> {
     factors
         .iter()
         .try_fold(1u32, |product, &factor| product.checked_mul(factor))

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pipeit_rt::Model;
-use pipeit_rt::kernels::REFERENCE;
 
 use super::{CommandError, progress, spinner};
 use crate::artefact::{self, OwnedPlan};
@@ -78,7 +77,7 @@ pub fn plans(
 
 /// Noise and what the portable kernels make of it: per frame all inputs, then all outputs.
 fn goldens(model: &Model<'_>) -> Vec<u8> {
-    let interpreter = Interpreter::new(model, &REFERENCE);
+    let interpreter = Interpreter::new(model);
     let bar = progress(GOLDENS, "golden vectors");
     let mut noise = Noise::new(0);
     let mut goldens = Vec::new();

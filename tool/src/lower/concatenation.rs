@@ -77,5 +77,5 @@ fn table(
             i8::try_from(code).unwrap_or(output.zero_point)
         })
         .collect();
-    Ok(Some(cx.section.codes(&codes)?))
+    Ok(Some(cx.sections.tables.codes(&codes)?))
 }

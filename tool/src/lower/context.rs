@@ -9,7 +9,7 @@ use pipeit_rt::weights::Span;
 use super::LowerError;
 use super::arithmetic::{clamp, multiplier};
 use super::step::{Step, StepKind, ViewRef};
-use super::weights::Section;
+use super::weights::Sections;
 use crate::graph::{Activation, Element, Graph, Op, Tensor, TensorIndex};
 
 /// A tensor of 8-bit codes as an operator uses it. Codes of uint8 are shifted to int8.
@@ -109,7 +109,7 @@ pub(super) enum ScaleRatio {
 pub(super) struct Context<'a> {
     pub(super) graph: &'a Graph,
     pub(super) op: &'a Op,
-    pub(super) section: &'a mut Section,
+    pub(super) sections: &'a mut Sections,
     steps: &'a mut Vec<Step>,
 }
 
@@ -117,10 +117,10 @@ impl<'a> Context<'a> {
     pub(super) fn new(
         graph: &'a Graph,
         op: &'a Op,
-        section: &'a mut Section,
+        sections: &'a mut Sections,
         steps: &'a mut Vec<Step>,
     ) -> Self {
-        Self { graph, op, section, steps }
+        Self { graph, op, sections, steps }
     }
 
     /// The error that says why this operator is refused.
@@ -219,7 +219,7 @@ impl<'a> Context<'a> {
             return Err(refused("has several zero points".to_owned()));
         }
         let zero_point = shifted(first, legacy).map_err(refused)?;
-        let codes = self.section.constant(index, data, if legacy { 0x80 } else { 0 })?;
+        let codes = self.sections.filters.constant(index, data, if legacy { 0x80 } else { 0 })?;
         Ok(Filters { scales, zero_point, codes })
     }
 
@@ -246,7 +246,7 @@ impl<'a> Context<'a> {
             .collect::<Result<_, _>>()?;
         Ok(Requantize {
             bias: self.bias(bias, output.hwc.c)?,
-            multipliers: self.section.multipliers(&multipliers)?,
+            multipliers: self.sections.filters.multipliers(&multipliers)?,
             output: output.output(activation),
         })
     }
@@ -262,7 +262,7 @@ impl<'a> Context<'a> {
 
     fn bias(&mut self, number: usize, channels: u32) -> Result<Span<i32>, LowerError> {
         if self.optional(number).is_none() {
-            return self.section.integers(&[]);
+            return self.sections.filters.integers(&[]);
         }
         let tensor = self.tensor(number)?;
         let refused = |reason| self.refused(format!("bias `{}` {reason}", tensor.name));
@@ -275,7 +275,7 @@ impl<'a> Context<'a> {
         if u32::try_from(bias.len()) != Ok(channels) {
             return Err(refused(format!("has {} elements, want {channels}", bias.len())));
         }
-        self.section.integers(&bias)
+        self.sections.filters.integers(&bias)
     }
 
     /// Refuses extents of the output other than `expected`.

@@ -13,7 +13,7 @@ use super::context::{Operand, runtime_shape};
 use super::passes::Ports;
 use super::placement::Placement;
 use super::step::{Part, Place, Step, StepKind, ViewRef};
-use super::weights::Section;
+use super::weights::{Section, Sections};
 use crate::graph::{Element, Graph, OpRef, TensorIndex};
 use crate::network::{FileTensor, Folded, Network};
 
@@ -23,13 +23,13 @@ pub(super) fn emit(
     ports: &Ports,
     steps: &[Step],
     placement: &Placement,
-    section: Section,
+    sections: Sections,
     folded: Vec<Folded>,
 ) -> Result<Network, LowerError> {
     let mut emitter = Emitter {
         graph,
         placement,
-        section,
+        sections,
         storages: Vec::new(),
         storage_of: HashMap::new(),
         tensors: Vec::new(),
@@ -54,9 +54,9 @@ pub(super) fn emit(
         content: emitter.natural.get(&TensorIndex(index)).copied(),
     });
     let file_tensors = file_tensors.collect();
-    let Emitter { section, storages, tensors, layers, ops, info, mut folded, .. } = emitter;
+    let Emitter { sections, storages, tensors, layers, ops, info, mut folded, .. } = emitter;
     folded.sort_by_key(|folded| folded.op.index);
-    let weights = section.finish();
+    let sections = [sections.tables, sections.filters].map(Section::finish);
     let network = Network {
         storages,
         tensors,
@@ -64,7 +64,7 @@ pub(super) fn emit(
         ops,
         inputs,
         outputs,
-        weights,
+        sections,
         info,
         folded,
         file_tensors,
@@ -88,7 +88,7 @@ fn check(network: &Network) -> Result<(), LowerError> {
 struct Emitter<'a> {
     graph: &'a Graph,
     placement: &'a Placement,
-    section: Section,
+    sections: Sections,
     storages: Vec<u32>,
     /// By the tensor at whose start the storage begins.
     storage_of: HashMap<TensorIndex, StorageId>,
@@ -257,7 +257,7 @@ impl<'a> Emitter<'a> {
             return Ok(());
         }
         let flip = if tensor.element == Element::U8 { 0x80 } else { 0 };
-        let codes = self.section.constant(index, data, flip)?;
+        let codes = self.sections.tables.constant(index, data, flip)?;
         let output = self.natural(index)?;
         self.push_layer(Op::Constant(reference::Constant { codes }), &[], output, reader)
     }

@@ -43,7 +43,7 @@ mod strided_slice;
 mod table;
 mod transpose;
 mod transpose_conv;
-mod weights;
+pub(crate) mod weights;
 
 use pipeit_rt::kernels::{Op, OpError, reference};
 use pipeit_rt::model::ModelError;
@@ -115,14 +115,14 @@ fn lower_simplified(
     ports: &passes::Ports,
     folded: Vec<Folded>,
 ) -> Result<Network, LowerError> {
-    let mut section = weights::Section::new();
+    let mut sections = weights::Sections::new();
     let mut steps = Vec::new();
     for op in &graph.ops {
-        let mut context = Context::new(graph, op, &mut section, &mut steps);
+        let mut context = Context::new(graph, op, &mut sections, &mut steps);
         lower_op(&mut context)?;
     }
     let placement = placement::place(graph, &steps);
-    emit::emit(graph, ports, &steps, &placement, section, folded)
+    emit::emit(graph, ports, &steps, &placement, sections, folded)
 }
 
 fn lower_op(cx: &mut Context<'_>) -> Result<(), LowerError> {

@@ -19,7 +19,7 @@ pub(super) fn lower_nearest_neighbor(
     let (input, output) = images(cx)?;
     let mut table = |input: u32, output: u32| {
         let from: Vec<i32> = (0..output).map(|at| nearest(resize, at, input, output)).collect();
-        cx.section.integers(&from)
+        cx.sections.tables.integers(&from)
     };
     let op = Op::ResizeNearestNeighbor(ResizeNearestNeighbor {
         rows: table(input.hwc.h, output.hwc.h)?,
@@ -44,7 +44,7 @@ pub(super) fn lower_bilinear(cx: &mut Context<'_>, resize: Resize) -> Result<(),
         let from: Vec<[i32; 3]> = from
             .collect::<Option<_>>()
             .ok_or_else(|| cx.refused(format!("from {input} to {output} rows or columns")))?;
-        cx.section.integers(from.as_flattened())
+        cx.sections.tables.integers(from.as_flattened())
     };
     let op = Op::ResizeBilinear(ResizeBilinear {
         rows: table(input.hwc.h, output.hwc.h)?,

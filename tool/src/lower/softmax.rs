@@ -15,7 +15,7 @@ pub(super) fn lower(cx: &mut Context<'_>, beta: f32) -> Result<(), LowerError> {
     cx.check_extents(&output, input.hwc)?;
     let table = exponentials(f64::from(beta) * f64::from(input.scale));
     let table = table.ok_or_else(|| cx.refused(format!("beta {beta}")))?;
-    let op = Op::Softmax(reference::Softmax { exponentials: cx.section.integers(&table)? });
+    let op = Op::Softmax(reference::Softmax { exponentials: cx.sections.tables.integers(&table)? });
     cx.layer(op, vec![input.view()], output.view());
     Ok(())
 }

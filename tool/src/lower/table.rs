@@ -25,7 +25,7 @@ pub(super) fn lower(
         cx.step(StepKind::Alias { input: input.index, output: output.index });
         return Ok(());
     }
-    let table = cx.section.codes(&codes)?;
+    let table = cx.sections.tables.codes(&codes)?;
     cx.layer(Op::Lookup(reference::Lookup { table }), vec![input.view()], output.view());
     Ok(())
 }

@@ -1,17 +1,33 @@
-//! The weights section under construction.
+//! A weights section under construction.
 
 use std::collections::HashMap;
 
-use aligned_vec::{AVec, ConstAlign};
+use aligned_vec::AVec;
 use pipeit_rt::quant::Multiplier;
 use pipeit_rt::weights::{ALIGNMENT, Span};
 
 use super::LowerError;
+use crate::artefact::AlignedBytes;
 use crate::graph::TensorIndex;
 
+/// The sections of a network under construction.
+pub(super) struct Sections {
+    /// What every path reads: tables and constants.
+    pub(super) tables: Section,
+    /// Filters and what belongs to their outputs, which each path lays out in its own way.
+    pub(super) filters: Section,
+}
+
+impl Sections {
+    pub(super) fn new() -> Self {
+        Self { tables: Section::new(0), filters: Section::new(1) }
+    }
+}
+
 /// Bytes with every span at a multiple of [`ALIGNMENT`]; equal spans are stored once.
-pub(super) struct Section {
-    bytes: AVec<u8, ConstAlign<ALIGNMENT>>,
+pub(crate) struct Section {
+    number: u8,
+    bytes: AlignedBytes,
     /// Offset and length of the spans with the same hash.
     known: HashMap<u64, Vec<(u32, usize)>>,
     /// Codes of a constant of the file that are here already.
@@ -19,18 +35,20 @@ pub(super) struct Section {
 }
 
 impl Section {
-    pub(super) fn new() -> Self {
-        Self { bytes: AVec::new(ALIGNMENT), known: HashMap::new(), constants: HashMap::new() }
+    /// The section that spans call `number`.
+    pub(crate) fn new(number: u8) -> Self {
+        let (known, constants) = (HashMap::new(), HashMap::new());
+        Self { number, bytes: AVec::new(ALIGNMENT), known, constants }
     }
 
     /// The section, padded to whole lines.
-    pub(super) fn finish(mut self) -> AVec<u8, ConstAlign<ALIGNMENT>> {
+    pub(crate) fn finish(mut self) -> AlignedBytes {
         self.pad();
         self.bytes
     }
 
     /// Codes made at import.
-    pub(super) fn codes(&mut self, codes: &[i8]) -> Result<Span<i8>, LowerError> {
+    pub(crate) fn codes(&mut self, codes: &[i8]) -> Result<Span<i8>, LowerError> {
         let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned()).collect();
         self.span(&bytes, codes.len())
     }
@@ -52,13 +70,13 @@ impl Section {
     }
 
     /// Biases.
-    pub(super) fn integers(&mut self, integers: &[i32]) -> Result<Span<i32>, LowerError> {
+    pub(crate) fn integers(&mut self, integers: &[i32]) -> Result<Span<i32>, LowerError> {
         let bytes: Vec<u8> = integers.iter().flat_map(|n| n.to_le_bytes()).collect();
         self.span(&bytes, integers.len())
     }
 
     /// Scale ratios.
-    pub(super) fn multipliers(
+    pub(crate) fn multipliers(
         &mut self,
         multipliers: &[Multiplier],
     ) -> Result<Span<Multiplier>, LowerError> {
@@ -74,21 +92,21 @@ impl Section {
         let too_large = || LowerError::TooLarge { what: "weights" };
         let len = u32::try_from(len).map_err(|_| too_large())?;
         if len == 0 {
-            return Ok(Span::new(0, 0, 0));
+            return Ok(Span::new(self.number, 0, 0));
         }
         let alike = self.known.entry(hash(bytes)).or_default();
         let equal = |&&(offset, len): &&(u32, usize)| {
             self.bytes.get(offset as usize..).and_then(|rest| rest.get(..len)) == Some(bytes)
         };
         if let Some(&(offset, _)) = alike.iter().find(equal) {
-            return Ok(Span::new(0, offset, len));
+            return Ok(Span::new(self.number, offset, len));
         }
         let offset = self.bytes.len().next_multiple_of(ALIGNMENT);
         let offset = u32::try_from(offset).map_err(|_| too_large())?;
         alike.push((offset, bytes.len()));
         self.pad();
         self.bytes.extend_from_slice(bytes);
-        Ok(Span::new(0, offset, len))
+        Ok(Span::new(self.number, offset, len))
     }
 
     fn pad(&mut self) {

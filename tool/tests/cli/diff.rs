@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Cursor, Write};
 
-use pipeit_rt::kernels::REFERENCE;
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::{arrays, import, lower};
 use serde_json::{Value, json};
@@ -25,7 +24,7 @@ fn inside() -> Vec<Inside> {
     let graph = import::tflite(&fs::read(DIGITS).expect("a file")).expect("a network");
     let network = lower::lower(&graph).expect("a network");
     let model = network.check().expect("a network");
-    let interpreter = Interpreter::new(&model, &REFERENCE);
+    let interpreter = Interpreter::new(&model);
     let image = arrays::Array::read(&digits("images.npy", 0..1)).expect("an array");
     let tensor = model.tensor(model.inputs[0].tensor).expect("an input");
     interpreter.run(&[image.one(&model.inputs[0], &tensor.shape).expect("an image")]);

@@ -6,7 +6,6 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use npyz::{DType, NpyFile};
-use pipeit_rt::kernels::REFERENCE;
 use pipeit_rt::model::Element;
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::network::Network;
@@ -72,7 +71,7 @@ fn frames(directory: &Path) -> BTreeSet<u32> {
 fn wrong_frames(shared: &Path, name: &str) -> Vec<String> {
     let network = network(&shared.join(format!("models/{name}.tflite")));
     let model = network.check().expect("a network the runtime accepts");
-    let interpreter = Interpreter::new(&model, &REFERENCE);
+    let interpreter = Interpreter::new(&model);
     let directory = shared.join("goldens").join(name);
     let frames = frames(&directory);
     assert!(!frames.is_empty(), "{name} has goldens");
@@ -100,7 +99,7 @@ fn the_digits_network_is_bit_exact() {
     let expected = read(&data.join("expected.npy"));
     assert_eq!((images.len(), expected.len()), (450 * 64, 450 * 10));
     let model = network.check().expect("a network the runtime accepts");
-    let interpreter = Interpreter::new(&model, &REFERENCE);
+    let interpreter = Interpreter::new(&model);
     for (i, (image, expected)) in images.chunks(64).zip(expected.chunks(10)).enumerate() {
         assert_eq!(interpreter.run(&[image]), [expected], "image {i}");
     }

@@ -1,0 +1,235 @@
+//! CONV_2D and FULLY_CONNECTED with packed filters.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use super::{Packing, Runs};
+use crate::kernels::reference::{check_output, check_span, one_input, product};
+use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
+use crate::quant::{Multiplier, Output, requantize, requantize_once};
+use crate::tensor::{Hwc, Layout, Split};
+use crate::weights::{Span, Weights};
+
+/// Most taps of a window over an input that a kernel reads where it lies.
+pub const MAX_TAPS: u32 = 64;
+
+/// How sums are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rounding {
+    /// [`requantize`]: convolutions.
+    Double,
+    /// [`requantize_once`]: fully connected layers.
+    Once,
+}
+
+/// `out[o] = scale(bias[o] + sum((x + offset) * w[o]) - weight_zero_point * sum(x))`, where
+/// `scale` is [`requantize`] or [`requantize_once`], the offset is [`Packing::offset`], and
+/// what the zero points make constant is in the bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedConv2d {
+    /// The path whose layout `weights` and `columns` have.
+    pub path: Path,
+    /// Geometry.
+    pub window: Window,
+    /// What padding stands for.
+    pub input_zero_point: i8,
+    /// The code of real zero in the weights: 0 except in legacy uint8 networks.
+    pub weight_zero_point: i8,
+    /// The kernel gathers all taps of a pixel before it multiplies them.
+    pub gather: bool,
+    /// How sums are scaled.
+    pub rounding: Rounding,
+    /// No sum reaches 2^30 and every column is shifted right by at least one bit, so that the
+    /// shorter exact sequences apply.
+    pub fast: bool,
+    /// A weight is -128, so that two products do not fit 16 bits.
+    pub full_range: bool,
+    /// Panels that are gone through for every tile of pixels before the next block of panels
+    /// begins: as many as stay in the cache.
+    pub block: u16,
+    /// Filters in the order of [`Packing`].
+    pub weights: Span<i8>,
+    /// Per panel: the bias of each column, the mantissa of each, the shift of each, and what
+    /// else the path asks.
+    pub columns: Span<i32>,
+    /// Zero point and clamp.
+    pub output: Output,
+}
+
+impl PackedConv2d {
+    /// The runs of one output over an input of `channels`.
+    #[must_use]
+    pub fn runs(&self, channels: u32) -> Option<Runs> {
+        let [down, across] = self.window.taps.map(u32::from);
+        let taps = down.checked_mul(across)?;
+        Some(match self.gather {
+            true => Runs { count: 1, len: taps.checked_mul(channels)? },
+            false => Runs { count: taps, len: channels },
+        })
+    }
+
+    /// Whether the scratch memory of the path's kernel is enough for a layer of these extents.
+    #[must_use]
+    pub fn fits(&self, input: Hwc, output: Hwc) -> bool {
+        let (Some(packing), Some(runs)) = (self.path.packing(), self.runs(input.c)) else {
+            return false;
+        };
+        let Some(padded) = packing.padded(runs.len) else { return false };
+        if self.gather {
+            return padded <= packing.scratch;
+        }
+        let spare = self.needs_spare(input, output, padded as usize);
+        runs.count <= MAX_TAPS && (!spare || padded <= packing.scratch / 2)
+    }
+
+    /// Whether a kernel that reads an input where it lies needs pixels besides: one of padding,
+    /// or a spare one to read on after the last.
+    pub(super) fn needs_spare(&self, input: Hwc, output: Hwc, run: usize) -> bool {
+        let Window { taps, stride, pad, .. } = self.window;
+        let inside = |outputs: u32, stride: u16, inputs: u32| {
+            outputs.saturating_sub(1).saturating_mul(stride.into()) < inputs
+        };
+        taps != [1, 1]
+            || pad != [0, 0]
+            || !inside(output.h, stride[0], input.h)
+            || !inside(output.w, stride[1], input.w)
+            || run != input.c as usize
+    }
+
+    /// Whether the taps of a window row are adjacent in an input of this layout.
+    pub(super) fn is_dense(&self, input: Layout) -> bool {
+        self.window.dilation[1] == 1 && input.pixel_stride == input.hwc.c
+    }
+}
+
+impl Operator for PackedConv2d {
+    const NAME: &'static str = "CONV_2D";
+
+    fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
+        let input = one_input(signature)?;
+        let output = signature.output;
+        self.window.check()?;
+        let too_large = OpError::Parameter { name: "taps" };
+        let packing = self.path.packing().ok_or(OpError::Parameter { name: "path" })?;
+        let runs = self.runs(input.c).ok_or(too_large)?;
+        if !self.fits(input, output) {
+            return Err(too_large);
+        }
+        if self.block == 0 {
+            return Err(OpError::Parameter { name: "block" });
+        }
+        let columns = packing.all_columns(output.c).ok_or(OpError::Shape)?;
+        let depth = packing.depth(runs).ok_or(too_large)?;
+        check_span(self.weights, &[product(&[columns, depth], "weights")?], weights, "weights")?;
+        let len = product(&[columns, packing.parameters], "columns")?;
+        check_span(self.columns, &[len], weights, "columns")?;
+        let table = weights.get(self.columns);
+        for column in 0..output.c {
+            let valid = Column::of(&packing, table, output, column)
+                .is_some_and(|column| column.multiplier.is_valid());
+            if !valid {
+                return Err(OpError::Parameter { name: "multiplier" });
+            }
+        }
+        check_output(self.output)
+    }
+
+    fn split(&self) -> Split {
+        let step = self.path.packing().map_or(1, |packing| packing.columns);
+        Split::RowsOrChannels { step: step.max(16) as u16 }
+    }
+
+    fn path(&self) -> Option<Path> {
+        Some(self.path)
+    }
+
+    fn macs(&self, signature: Signature<'_>) -> u64 {
+        let Some(input) = signature.inputs.first() else { return 0 };
+        let [down, across] = self.window.taps.map(u64::from);
+        signature.output.elements() as u64 * down * across * u64::from(input.c)
+    }
+}
+
+/// What belongs to one output channel.
+struct Column {
+    bias: i32,
+    multiplier: Multiplier,
+    /// First weight of the panel, in columns.
+    panel: u32,
+    /// Columns of the panel.
+    width: u32,
+    slot: u32,
+}
+
+impl Column {
+    fn of(packing: &Packing, table: &[i32], output: Hwc, channel: u32) -> Option<Self> {
+        let panel = packing.panel(output.c, channel.checked_div(packing.columns)?);
+        let width = panel.end.checked_sub(panel.start)?;
+        let slot = packing.slot(width, channel.checked_sub(panel.start)?);
+        let start = panel.start.checked_mul(packing.parameters)?;
+        let number = |index: u32| {
+            let at = start.checked_add(index.checked_mul(width)?)?.checked_add(slot)?;
+            table.get(at as usize).copied()
+        };
+        let multiplier = Multiplier { mantissa: number(1)?, shift: number(2)? };
+        Some(Self { bias: number(0)?, multiplier, panel: panel.start, width, slot })
+    }
+}
+
+/// The portable kernel of [`PackedConv2d`].
+pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let [input] = io.inputs.as_slice() else { return };
+    let Some(packing) = params.path.packing() else { return };
+    let Hwc { h, w, c } = input.hwc();
+    let Some(runs) = params.runs(c) else { return };
+    let (Some(padded), Some(depth)) = (packing.padded(runs.len), packing.depth(runs)) else {
+        return;
+    };
+    let (table, filters) = (weights.get(params.columns), weights.get(params.weights));
+    let [down, across] = params.window.taps.map(usize::from);
+    // Where the inputs of a tap begin among all inputs as they are filled up.
+    let tap_step = if params.gather { c } else { padded } as usize;
+
+    for channel in io.output.channels() {
+        let column = Column::of(&packing, table, io.output.hwc(), channel as u32);
+        let Some(column) = column else { return };
+        let panel = column.panel as usize * depth as usize;
+        let filters = filters.get(panel..).unwrap_or(&[]);
+        for y in io.output.rows() {
+            let rows = params.window.range(0, y, h as usize);
+            for x in io.output.columns() {
+                let columns = params.window.range(1, x, w as usize);
+                let (mut sum, mut inputs) = (column.bias, 0i32);
+                for tap in 0..down * across {
+                    let (down, across) = (tap / across, tap % across);
+                    let run = if rows.contains(&down) && columns.contains(&across) {
+                        let (y, x) =
+                            (params.window.source(0, y, down), params.window.source(1, x, across));
+                        Some(input.pixel(y, x))
+                    } else {
+                        None
+                    };
+                    for i in 0..c as usize {
+                        let code = run.map_or(params.input_zero_point, |run| run.get(i));
+                        let k = tap * tap_step + i;
+                        let at = packing.position(column.width as usize, k, column.slot as usize);
+                        let weight = filters.get(at).copied().unwrap_or(0);
+                        let shifted = i32::from(code).wrapping_add(packing.offset);
+                        sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
+                        inputs = inputs.wrapping_add(code.into());
+                    }
+                }
+                let zero = i32::from(params.weight_zero_point);
+                let sum = sum.wrapping_sub(inputs.wrapping_mul(zero));
+                let scaled = match params.rounding {
+                    Rounding::Double => requantize(sum, column.multiplier),
+                    Rounding::Once => requantize_once(sum, column.multiplier),
+                };
+                let first = io.output.channels().start;
+                if let Some(cell) = io.output.pixel(y, x).get(channel.wrapping_sub(first)) {
+                    cell.set(params.output.code(scaled));
+                }
+            }
+        }
+    }
+}

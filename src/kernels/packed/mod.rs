@@ -1,0 +1,15 @@
+//! Convolutions with filters in the layout of a path: parameters, checks, and portable kernels
+//! that are slow but read every layout.
+//!
+//! The host tool packs (see [`Packing`]); a path's own kernels equal the portable ones.
+#![deny(unsafe_code)]
+
+mod conv_2d;
+mod depthwise_conv_2d;
+#[allow(unsafe_code)]
+pub(crate) mod driver;
+mod packing;
+
+pub use conv_2d::{MAX_TAPS, PackedConv2d, Rounding, packed_conv_2d};
+pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
+pub use packing::{Packing, Runs, always_gathers, complete};

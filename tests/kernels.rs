@@ -1,0 +1,332 @@
+//! Every path's kernels against the portable ones, on noise and extremes: all tails of
+//! channels and pixels, all windows, all shares of a team.
+//!
+//! The weights are noise in the packed layout, so that no packing is needed here; that packed
+//! layers equal unpacked ones is the host tool's test.
+#![cfg(not(miri))]
+
+use std::cell::Cell;
+
+use pipeit_rt::kernels::packed::{DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding};
+use pipeit_rt::kernels::{self, Io, KernelTable, Op, REFERENCE, Signature, Window};
+use pipeit_rt::quant::Output;
+use pipeit_rt::team::share;
+use pipeit_rt::tensor::{Hwc, Layout, Tile, View};
+use pipeit_rt::weights::{ALIGNMENT, Span, Weights};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// Layers tried per path and operator.
+const CASES: u32 = 400;
+
+/// Numbers that repeat for the same seed; SplitMix64.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// Codes: noise, or nothing but extremes.
+    fn codes(&mut self, len: usize, lowest: i8) -> Vec<i8> {
+        let extreme = self.below(4) == 0;
+        let code = |noise: &mut Self| match extreme {
+            true => [lowest, 127][noise.below(2) as usize],
+            false => (noise.next() as i8).max(lowest),
+        };
+        (0..len).map(|_| code(self)).collect()
+    }
+}
+
+/// A weights section under construction.
+#[derive(Default)]
+struct Section(Vec<u8>);
+
+impl Section {
+    fn push<T>(&mut self, bytes: Vec<u8>, len: usize) -> Span<T> {
+        let offset = self.0.len() as u32;
+        self.0.extend(bytes);
+        self.0.resize(self.0.len().next_multiple_of(ALIGNMENT), 0);
+        Span::new(0, offset, len as u32)
+    }
+
+    fn codes(&mut self, codes: &[i8]) -> Span<i8> {
+        self.push(codes.iter().map(|c| c.cast_unsigned()).collect(), codes.len())
+    }
+
+    fn numbers(&mut self, numbers: &[i32]) -> Span<i32> {
+        self.push(numbers.iter().flat_map(|n| n.to_le_bytes()).collect(), numbers.len())
+    }
+
+    /// The bytes at an aligned address, and room before them that makes it so.
+    fn aligned(&self) -> (Vec<u8>, usize) {
+        let mut bytes = vec![0; self.0.len() + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT);
+        bytes[start..start + self.0.len()].copy_from_slice(&self.0);
+        (bytes, start)
+    }
+}
+
+/// A layer and the extents of what it reads and writes.
+struct Layer {
+    op: Op,
+    section: Section,
+    input: Hwc,
+    output: Hwc,
+}
+
+fn window(noise: &mut Noise) -> Window {
+    let mut pair = |n: u64| [noise.below(n) as u16, noise.below(n) as u16];
+    let [taps, stride, dilation, pad] = [pair(4), pair(3), pair(6), pair(3)];
+    let plus_1 = |pair: [u16; 2]| pair.map(|n| n + 1);
+    let dilation = dilation.map(|n| if n == 5 { 2 } else { 1 });
+    Window { taps: plus_1(taps), stride: plus_1(stride), dilation, pad }
+}
+
+fn common_window(noise: &mut Noise) -> Window {
+    let (taps, pad) =
+        [([1, 1], [0, 0]), ([3, 3], [1, 1]), ([5, 5], [2, 2])][noise.below(3) as usize];
+    let stride = [1 + noise.below(2) as u16; 2];
+    Window { taps, stride, dilation: [1, 1], pad }
+}
+
+fn any_window(noise: &mut Noise) -> Window {
+    if noise.below(2) == 0 { window(noise) } else { common_window(noise) }
+}
+
+/// Per panel of `width` columns: bias, mantissa and shift of each, then what a path adds.
+fn table(
+    noise: &mut Noise,
+    table: &KernelTable,
+    widths: &[usize],
+    parameters: usize,
+    fast: bool,
+    depth: u32,
+) -> Vec<i32> {
+    let mut numbers = Vec::new();
+    // Sums of noise are about this large; most outputs are then not at the ends.
+    let scale = (f64::from(depth).sqrt() * 74.0 * 74.0 / 40.0).log2() as i32;
+    for &width in widths {
+        let bias: Vec<_> = (0..width).map(|_| noise.next() as i32 >> 14).collect();
+        let mantissa: Vec<_> =
+            (0..width).map(|_| (1 << 30) | (noise.next() as i32 & 0x3FFF_FFFF)).collect();
+        let shift: Vec<_> = (0..width)
+            .map(|_| match fast {
+                true => -(scale + noise.below(4) as i32 - 1).clamp(1, 30),
+                false => 4 - noise.below(30) as i32,
+            })
+            .collect();
+        let start = numbers.len();
+        numbers.extend(bias.into_iter().chain(mantissa).chain(shift));
+        numbers.resize(start + width * parameters, 0);
+        kernels::packed::complete(table.path, &mut numbers[start..], width);
+    }
+    numbers
+}
+
+fn output(noise: &mut Noise) -> Output {
+    let ends = [noise.next() as i8, noise.next() as i8];
+    let (min, max) = if noise.below(2) == 0 {
+        (-128, 127)
+    } else {
+        (ends[0].min(ends[1]), ends[0].max(ends[1]))
+    };
+    Output { zero_point: noise.next() as i8, min, max }
+}
+
+fn zero_point(noise: &mut Noise) -> i8 {
+    if noise.below(3) == 0 { noise.next() as i8 } else { 0 }
+}
+
+fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
+    let packing = kernels.path.packing()?;
+    let channels =
+        [noise.below(40), 4 * noise.below(20), 16 * noise.below(10), 64 * noise.below(4)];
+    let c = channels[noise.below(4) as usize] as u32 + 1 - u32::from(noise.below(2) == 0);
+    let outputs = [noise.below(20), 16 * noise.below(12), noise.below(200)];
+    let outputs = outputs[noise.below(3) as usize] as u32 + 1 - u32::from(noise.below(2) == 0);
+    let input = Hwc { h: 1 + noise.below(9) as u32, w: 1 + noise.below(9) as u32, c: c.max(1) };
+    let output_hwc =
+        Hwc { h: 1 + noise.below(7) as u32, w: 1 + noise.below(7) as u32, c: outputs.max(1) };
+    let fast = noise.below(4) != 0;
+    let full_range = noise.below(3) == 0;
+    let mut conv = PackedConv2d {
+        path: kernels.path,
+        window: any_window(noise),
+        input_zero_point: noise.next() as i8,
+        weight_zero_point: zero_point(noise),
+        gather: kernels::packed::always_gathers(kernels.path) || noise.below(2) == 0,
+        rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
+        fast,
+        full_range,
+        block: 1 + noise.below(3) as u16,
+        weights: Span::new(0, 0, 0),
+        columns: Span::new(0, 0, 0),
+        output: output(noise),
+    };
+    if !conv.fits(input, output_hwc) {
+        return None;
+    }
+    let depth = packing.depth(conv.runs(input.c)?)?;
+    let columns = packing.all_columns(output_hwc.c)?;
+    let panels = columns.div_ceil(packing.columns);
+    let widths: Vec<_> =
+        (0..panels).map(|panel| packing.panel(output_hwc.c, panel).len()).collect();
+    let mut section = Section::default();
+    // Weights of inputs that only fill up are noise, too, unlike those the tool writes: what a
+    // kernel reads there must be the code its contract says. They are zeroed here.
+    let lowest = if full_range { -128 } else { -127 };
+    let mut weights = noise.codes((columns * depth) as usize, lowest);
+    let runs = conv.runs(input.c)?;
+    let padded = packing.padded(runs.len)? as usize;
+    for (panel, &width) in widths.iter().enumerate() {
+        let start = panel * packing.columns as usize * depth as usize;
+        for k in (0..depth as usize).filter(|k| k % padded >= runs.len as usize) {
+            for slot in 0..width {
+                weights[start + packing.position(width, k, slot)] = 0;
+            }
+        }
+    }
+    conv.weights = section.codes(&weights);
+    let numbers =
+        table(noise, kernels, &widths, packing.parameters as usize, fast, runs.count * runs.len);
+    conv.columns = section.numbers(&numbers);
+    Some(Layer { op: Op::PackedConv2d(conv), section, input, output: output_hwc })
+}
+
+fn depthwise(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
+    let packing = DepthwisePacking::of(kernels.path)?;
+    let c =
+        1 + if noise.below(2) == 0 { noise.below(150) } else { 16 * noise.below(12) - 1 } as u32;
+    let input = Hwc { h: 1 + noise.below(9) as u32, w: 1 + noise.below(9) as u32, c };
+    let output_hwc = Hwc { h: 1 + noise.below(7) as u32, w: 1 + noise.below(7) as u32, c };
+    let fast = noise.below(4) != 0;
+    let full_range = noise.below(3) == 0;
+    let window = any_window(noise);
+    let taps = packing.taps(&window)? as usize;
+    let blocks = (c as usize).div_ceil(packing.channels as usize);
+    let block = packing.channels as usize;
+    let mut weights = noise.codes(blocks * block * taps, if full_range { -128 } else { -127 });
+    let mut filler = vec![true; block * taps];
+    let [down, across] = window.taps.map(usize::from);
+    for tap in (0..down).flat_map(|d| (0..across).map(move |a| [d, a])) {
+        (0..block).for_each(|c| filler[packing.position(&window, tap, c)] = false);
+    }
+    for (weight, _) in weights.iter_mut().zip(filler.iter().cycle()).filter(|(_, filler)| **filler)
+    {
+        *weight = 0;
+    }
+    let mut section = Section::default();
+    let weights = section.codes(&weights);
+    let widths = vec![block; blocks];
+    let numbers = table(
+        noise,
+        kernels,
+        &widths,
+        packing.parameters as usize,
+        fast,
+        window.taps.map(u32::from).iter().product(),
+    );
+    let op = PackedDepthwiseConv2d {
+        path: kernels.path,
+        window,
+        input_zero_point: noise.next() as i8,
+        weight_zero_point: zero_point(noise),
+        fast,
+        full_range,
+        weights,
+        columns: section.numbers(&numbers),
+        output: output(noise),
+    };
+    let op = Op::PackedDepthwiseConv2d(op);
+    Some(Layer { op, section, input, output: output_hwc })
+}
+
+/// A layout with gaps, as a part of a concatenation has.
+fn layout(noise: &mut Noise, hwc: Hwc) -> Layout {
+    let pixel_stride = hwc.c + if noise.below(3) == 0 { noise.below(20) as u32 } else { 0 };
+    Layout { hwc, row_stride: hwc.w * pixel_stride, pixel_stride }
+}
+
+fn cells(codes: &[i8]) -> Vec<Cell<i8>> {
+    codes.iter().copied().map(Cell::new).collect()
+}
+
+/// Runs `layer` with `kernels` in a team of `cores`, each on its share.
+fn compute(
+    kernels: &KernelTable,
+    layer: &Layer,
+    input: (&[Cell<i8>], Layout),
+    output: Layout,
+    cores: usize,
+) -> Vec<i8> {
+    let (bytes, start) = layer.section.aligned();
+    let mut weights = Weights::default();
+    weights.push(&bytes[start..start + layer.section.0.len()]).unwrap();
+    let signature = Signature { inputs: &[layer.input], output: layer.output };
+    layer.op.check(signature, &weights).unwrap();
+    let written = cells(&vec![0x55; output.extent().unwrap() as usize]);
+    for member in 0..cores {
+        let region = share(layer.output, layer.op.split(), member, cores);
+        if region.rows.is_empty() || region.channels.is_empty() {
+            continue;
+        }
+        let mut inputs = heapless::Vec::new();
+        inputs.push(View::new(input.0, input.1).unwrap()).unwrap();
+        let io = Io { inputs, output: Tile::new(&written, output, region).unwrap() };
+        // SAFETY: callers ask whether the core can execute these kernels.
+        unsafe { kernels.run(&layer.op, &weights, &io) };
+    }
+    written.iter().map(Cell::get).collect()
+}
+
+fn equals_portable(make: fn(&mut Noise, &KernelTable) -> Option<Layer>) {
+    for kernels in kernels::ALL.iter().filter(|kernels| (kernels.supported)()) {
+        let mut tried = 0u32;
+        let mut runner = TestRunner::new_with_rng(
+            Config { cases: CASES, failure_persistence: None, ..Config::default() },
+            proptest::test_runner::TestRng::deterministic_rng(
+                proptest::test_runner::RngAlgorithm::ChaCha,
+            ),
+        );
+        runner
+            .run(&any::<u64>(), |seed| {
+                let mut noise = Noise(seed);
+                let Some(layer) = make(&mut noise, kernels) else { return Ok(()) };
+                tried += 1;
+                let (read, write) = (layout(&mut noise, layer.input), layout(&mut noise, layer.output));
+                let input = cells(&noise.codes(read.extent().unwrap() as usize, -128));
+                let cores = 1 + noise.below(4) as usize;
+                let found = compute(kernels, &layer, (&input, read), write, cores);
+                let expected = compute(&REFERENCE, &layer, (&input, read), write, 1);
+                let (input, output) = (layer.input, layer.output);
+                let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
+                prop_assert!(
+                    differs.is_none(),
+                    "byte {differs:?}, {cores} cores, {input:?} {read:?} to {output:?} {write:?}: {:?}",
+                    layer.op
+                );
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{}: {error}", kernels.path));
+        println!("{}: {tried} layers", kernels.path);
+        assert!(tried > CASES / 4 || kernels.path.packing().is_none(), "{}", kernels.path);
+    }
+}
+
+#[test]
+fn convolutions_equal_portable_ones() {
+    equals_portable(conv_2d);
+}
+
+#[test]
+fn depthwise_convolutions_equal_portable_ones() {
+    equals_portable(depthwise);
+}

@@ -1,0 +1,385 @@
+//! The parameters of a network for kernel paths: filters in the order each path reads them.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use pipeit_rt::kernels::packed::{
+    DepthwisePacking, MAX_TAPS, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
+    always_gathers, complete,
+};
+use pipeit_rt::kernels::{Op, Path, Window, reference};
+use pipeit_rt::model::{Model, ModelError, ModelTables};
+use pipeit_rt::quant::Multiplier;
+use pipeit_rt::tensor::Hwc;
+use pipeit_rt::weights::{Pod, Span};
+
+use crate::artefact::AlignedBytes;
+use crate::lower::LowerError;
+use crate::lower::weights::Section;
+use crate::network::Network;
+
+/// A network with the parameters of some paths.
+#[derive(Debug)]
+pub struct Packed<'a> {
+    network: &'a Network,
+    paths: Vec<Path>,
+    ops: Vec<Op>,
+    /// What every path reads, then a section per path.
+    sections: Vec<AlignedBytes>,
+}
+
+impl Packed<'_> {
+    /// The tables as the runtime takes them.
+    #[must_use]
+    pub fn model(&self) -> ModelTables<'_> {
+        self.network.with(&self.paths, &self.ops, &self.sections)
+    }
+
+    /// The network as the runtime executes it.
+    ///
+    /// # Errors
+    ///
+    /// None when the tables are those that [`pack`] made.
+    pub fn check(&self) -> Result<Model<'_>, ModelError> {
+        Model::new(self.model(), &mut vec![false; self.network.storages.len()])
+    }
+}
+
+/// Packs `network` for each of `paths`, which must not be empty.
+///
+/// # Errors
+///
+/// The packed weights are too large for the format.
+pub fn pack<'a>(network: &'a Network, paths: &[Path]) -> Result<Packed<'a>, LowerError> {
+    let [tables, _] = &network.sections;
+    let mut packed =
+        Packed { network, paths: paths.to_vec(), ops: Vec::new(), sections: vec![tables.clone()] };
+    for (number, &path) in (1..).zip(paths) {
+        let mut packer = Packer { network, path, section: Section::new(number) };
+        for (index, op) in network.ops.iter().enumerate() {
+            packed.ops.push(packer.op(index, op)?);
+        }
+        packed.sections.push(packer.section.finish());
+    }
+    Ok(packed)
+}
+
+/// Bytes of filters that are gone through for every tile of pixels: what a second-level cache
+/// holds beside activations.
+const fn block_bytes(path: Path) -> u32 {
+    match path {
+        Path::Avx2 | Path::Avx512Vnni => 1 << 20,
+        _ => 256 << 10,
+    }
+}
+
+struct Packer<'a> {
+    network: &'a Network,
+    path: Path,
+    section: Section,
+}
+
+/// Filters with their order undone: what packing starts from.
+struct Dense<'a> {
+    window: Window,
+    depth: u32,
+    outputs: u32,
+    zero_points: (i8, i8),
+    /// Order: output channel, tap, input channel.
+    weights: &'a [i8],
+    requantize: reference::Requantize,
+    rounding: Rounding,
+}
+
+impl Packer<'_> {
+    fn op(&mut self, index: usize, op: &Op) -> Result<Op, LowerError> {
+        let packed = match op {
+            Op::Conv2d(conv) => self.conv_2d(index, conv)?,
+            Op::FullyConnected(full) => self.fully_connected(index, full)?,
+            Op::DepthwiseConv2d(conv) => self.depthwise(index, conv)?,
+            _ => None,
+        };
+        match packed {
+            Some(packed) => Ok(packed),
+            None => self.plain(op),
+        }
+    }
+
+    /// `op` as it is, with its filters in this section.
+    fn plain(&mut self, op: &Op) -> Result<Op, LowerError> {
+        let mut op = op.clone();
+        let (weights, requantize) = match &mut op {
+            Op::Conv2d(op) => (&mut op.weights, &mut op.requantize),
+            Op::FullyConnected(op) => (&mut op.weights, &mut op.requantize),
+            Op::DepthwiseConv2d(op) => (&mut op.weights, &mut op.requantize),
+            Op::TransposeConv(op) => (&mut op.weights, &mut op.requantize),
+            _ => return Ok(op),
+        };
+        *weights = self.section.codes(&get(self.network, *weights))?;
+        requantize.bias = self.section.integers(&get(self.network, requantize.bias))?;
+        let multipliers = get(self.network, requantize.multipliers);
+        requantize.multipliers = self.section.multipliers(&multipliers)?;
+        Ok(op)
+    }
+
+    fn conv_2d(
+        &mut self,
+        index: usize,
+        conv: &reference::Conv2d,
+    ) -> Result<Option<Op>, LowerError> {
+        let Some((input, output)) = self.extents(index).filter(|_| conv.groups == 1) else {
+            return Ok(None);
+        };
+        self.dense(
+            input,
+            output,
+            &Dense {
+                window: conv.window,
+                depth: input.c,
+                outputs: output.c,
+                zero_points: (conv.input_zero_point, conv.weight_zero_point),
+                weights: &get(self.network, conv.weights),
+                requantize: conv.requantize,
+                rounding: Rounding::Double,
+            },
+        )
+    }
+
+    fn fully_connected(
+        &mut self,
+        index: usize,
+        full: &reference::FullyConnected,
+    ) -> Result<Option<Op>, LowerError> {
+        let Some((input, output)) = self.extents(index) else { return Ok(None) };
+        let window = Window { taps: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] };
+        self.dense(
+            input,
+            output,
+            &Dense {
+                window,
+                depth: input.c,
+                outputs: output.c,
+                zero_points: (full.input_zero_point, full.weight_zero_point),
+                weights: &get(self.network, full.weights),
+                requantize: full.requantize,
+                rounding: Rounding::Once,
+            },
+        )
+    }
+
+    /// Extents of the only input and of the output of a layer.
+    fn extents(&self, layer: usize) -> Option<(Hwc, Hwc)> {
+        let layer = self.network.layers.get(layer)?;
+        let extents = |id: pipeit_rt::model::TensorId| {
+            self.network.tensors.get(usize::from(id.0)).map(|tensor| tensor.layout.hwc)
+        };
+        Some((extents(*layer.inputs.first()?)?, extents(layer.output)?))
+    }
+
+    /// None when the path's kernel cannot take such a layer.
+    fn dense(
+        &mut self,
+        input: Hwc,
+        output: Hwc,
+        dense: &Dense<'_>,
+    ) -> Result<Option<Op>, LowerError> {
+        let Some(packing) = self.path.packing() else { return Ok(None) };
+        let taps = u32::from(dense.window.taps[0]) * u32::from(dense.window.taps[1]);
+        let Some(all) = taps.checked_mul(dense.depth) else { return Ok(None) };
+        let gather = always_gathers(self.path)
+            || taps > MAX_TAPS
+            || !dense.depth.is_multiple_of(packing.align) && all <= 512;
+        let runs = match gather {
+            true => Runs { count: 1, len: all },
+            false => Runs { count: taps, len: dense.depth },
+        };
+        let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
+        let columns = Columns::of(self.network, dense, packing.offset);
+        let mut table = vec![
+            0;
+            (packing.all_columns(dense.outputs).unwrap_or(0) * packing.parameters)
+                as usize
+        ];
+        columns.write(self.path, &mut table, &packing, dense.outputs);
+        let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
+        let block = (block_bytes(self.path) / panel_bytes).clamp(1, u16::MAX.into());
+        let op = PackedConv2d {
+            path: self.path,
+            window: dense.window,
+            input_zero_point: dense.zero_points.0,
+            weight_zero_point: dense.zero_points.1,
+            gather,
+            rounding: dense.rounding,
+            fast: columns.fast,
+            full_range: weights.contains(&i8::MIN),
+            block: block as u16,
+            weights: self.section.codes(&weights)?,
+            columns: self.section.integers(&table)?,
+            output: dense.requantize.output,
+        };
+        Ok(op.fits(input, output).then_some(Op::PackedConv2d(op)))
+    }
+
+    fn depthwise(
+        &mut self,
+        index: usize,
+        conv: &reference::DepthwiseConv2d,
+    ) -> Result<Option<Op>, LowerError> {
+        let Some((input, output)) = self.extents(index) else { return Ok(None) };
+        let weights = get(self.network, conv.weights);
+        let [down, across] = conv.window.taps.map(usize::from);
+        let channels = output.c as usize;
+        let zero_points = (conv.input_zero_point, conv.weight_zero_point);
+        // Order: output channel, tap.
+        let by_channel: Vec<i8> = (0..channels)
+            .flat_map(|c| weights.get(c..).unwrap_or_default().iter().step_by(channels).copied())
+            .collect();
+        let dense = Dense {
+            window: conv.window,
+            depth: 1,
+            outputs: output.c,
+            zero_points,
+            weights: &by_channel,
+            requantize: conv.requantize,
+            rounding: Rounding::Double,
+        };
+        if input.c == 1 {
+            // Every output sees the only input.
+            return self.dense(input, output, &dense);
+        }
+        let Some(packing) = DepthwisePacking::of(self.path).filter(|_| input.c == output.c) else {
+            return Ok(None);
+        };
+        let Some(taps) = packing.taps(&conv.window) else { return Ok(None) };
+        let block = packing.channels as usize;
+        let blocks = channels.div_ceil(block);
+        let mut packed = vec![0i8; blocks * block * taps as usize];
+        for (channel, filter) in by_channel.chunks(down * across).enumerate() {
+            let start = channel / block * block * taps as usize;
+            for (tap, &weight) in filter.iter().enumerate() {
+                let tap = [tap / across, tap % across];
+                let at = start + packing.position(&conv.window, tap, channel % block);
+                if let Some(place) = packed.get_mut(at) {
+                    *place = weight;
+                }
+            }
+        }
+        let columns = Columns::of(self.network, &dense, packing.offset);
+        let mut table = vec![0; blocks * block * packing.parameters as usize];
+        for (numbers, start) in
+            table.chunks_mut(block * packing.parameters as usize).zip((0..channels).step_by(block))
+        {
+            columns.write_panel(self.path, numbers, start..(start + block), |column| column, block);
+        }
+        let full_range = packed.contains(&i8::MIN);
+        Ok(Some(Op::PackedDepthwiseConv2d(PackedDepthwiseConv2d {
+            path: self.path,
+            window: conv.window,
+            input_zero_point: conv.input_zero_point,
+            weight_zero_point: conv.weight_zero_point,
+            fast: columns.fast,
+            full_range,
+            weights: self.section.codes(&packed)?,
+            columns: self.section.integers(&table)?,
+            output: conv.requantize.output,
+        })))
+    }
+}
+
+/// The elements of a span of `network`.
+fn get<T: Pod>(network: &Network, span: Span<T>) -> Vec<T> {
+    network.model().weights.get(span).to_vec()
+}
+
+/// Filters in the order of `packing`; None when they are too large.
+fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Vec<i8>> {
+    let (depth, padded) = (packing.depth(runs)? as usize, packing.padded(runs.len)? as usize);
+    let all = packing.all_columns(dense.outputs)? as usize;
+    let mut packed = vec![0i8; all.checked_mul(depth)?];
+    let filter = runs.count as usize * runs.len as usize;
+    for (channel, filter) in (0..).zip(dense.weights.chunks(filter.max(1))) {
+        let panel = packing.panel(dense.outputs, channel / packing.columns);
+        let width = panel.end - panel.start;
+        let slot = packing.slot(width, channel - panel.start) as usize;
+        let start = panel.start as usize * depth;
+        for (i, &weight) in filter.iter().enumerate() {
+            let k = i / runs.len as usize * padded + i % runs.len as usize;
+            let at = start + packing.position(width as usize, k, slot);
+            *packed.get_mut(at)? = weight;
+        }
+    }
+    Some(packed)
+}
+
+/// What belongs to the output channels of a layer.
+struct Columns {
+    /// With everything in it that the zero points make constant.
+    bias: Vec<i32>,
+    multipliers: Vec<Multiplier>,
+    /// See [`PackedConv2d::fast`].
+    fast: bool,
+}
+
+impl Columns {
+    /// `offset` is what the kernel adds to every input code.
+    fn of(network: &Network, dense: &Dense<'_>, offset: i32) -> Self {
+        let bias = get(network, dense.requantize.bias);
+        let multipliers = get(network, dense.requantize.multipliers);
+        let (x_zero, w_zero) = (i32::from(dense.zero_points.0), i32::from(dense.zero_points.1));
+        let reach = i64::from((x_zero + 128).max(127 - x_zero));
+        let mut columns = Self { bias: Vec::new(), multipliers: Vec::new(), fast: true };
+        let filter = dense.weights.len() / (dense.outputs as usize).max(1);
+        for (channel, weights) in dense.weights.chunks(filter.max(1)).enumerate() {
+            let bias = bias.get(channel).copied().unwrap_or(0);
+            let one_for_all = multipliers.first().copied();
+            let multiplier = multipliers.get(channel).copied().or(one_for_all);
+            let multiplier = multiplier.unwrap_or(Multiplier { mantissa: 0, shift: 0 });
+            let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+            let both = (weights.len() as i32).wrapping_mul(x_zero).wrapping_mul(w_zero);
+            let constant = sum.wrapping_mul(x_zero + offset).wrapping_sub(both);
+            columns.bias.push(bias.wrapping_sub(constant));
+            columns.multipliers.push(multiplier);
+            let most: i64 = weights.iter().map(|&w| i64::from(i32::from(w) - w_zero).abs()).sum();
+            columns.fast &= i64::from(bias).abs() + most * reach < 1 << 30
+                && multiplier.mantissa >= 1 << 30
+                && (-30..=-1).contains(&multiplier.shift);
+        }
+        columns
+    }
+
+    /// Writes the table of all panels of a layer with `outputs` output channels.
+    fn write(&self, path: Path, table: &mut [i32], packing: &Packing, outputs: u32) {
+        let panels = packing.all_columns(outputs).unwrap_or(0).div_ceil(packing.columns);
+        let mut rest = table;
+        for panel in (0..panels).map(|panel| packing.panel(outputs, panel)) {
+            let width = panel.end - panel.start;
+            let (numbers, after) = rest.split_at_mut((width * packing.parameters) as usize);
+            let slot = |column: usize| packing.slot(width, column as u32) as usize;
+            let columns = panel.start as usize..panel.end as usize;
+            self.write_panel(path, numbers, columns, slot, width as usize);
+            rest = after;
+        }
+    }
+
+    /// Writes what belongs to `columns` into a panel's `numbers`.
+    fn write_panel(
+        &self,
+        path: Path,
+        numbers: &mut [i32],
+        columns: std::ops::Range<usize>,
+        slot: impl Fn(usize) -> usize,
+        width: usize,
+    ) {
+        let filler = Multiplier { mantissa: 1 << 30, shift: -1 };
+        for (i, channel) in columns.enumerate() {
+            let bias = self.bias.get(channel).copied().unwrap_or(0);
+            let multiplier = self.multipliers.get(channel).copied().unwrap_or(filler);
+            for (index, number) in
+                [bias, multiplier.mantissa, multiplier.shift].into_iter().enumerate()
+            {
+                if let Some(place) = numbers.get_mut(index * width + slot(i)) {
+                    *place = number;
+                }
+            }
+        }
+        complete(path, numbers, width);
+    }
+}
