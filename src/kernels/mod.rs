@@ -333,4 +333,4 @@ operators! {
 pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || true);
 
 /// The tables that can be linked for this target, the fastest first.
-pub static ALL: &[&KernelTable] = &[&REFERENCE];
+pub const ALL: &[&KernelTable] = &[&REFERENCE];

@@ -113,6 +113,8 @@ fn weight_bytes(op: &Op) -> u64 {
         Op::Conv2d(p) => u64::from(p.weights.len) + requantize(&p.requantize),
         Op::DepthwiseConv2d(p) => u64::from(p.weights.len) + requantize(&p.requantize),
         Op::FullyConnected(p) => u64::from(p.weights.len) + requantize(&p.requantize),
+        Op::PackedConv2d(p) => u64::from(p.weights.len) + 4 * u64::from(p.columns.len),
+        Op::PackedDepthwiseConv2d(p) => u64::from(p.weights.len) + 4 * u64::from(p.columns.len),
         Op::TransposeConv(p) => u64::from(p.weights.len) + requantize(&p.requantize),
         Op::ResizeNearestNeighbor(p) => 4 * (u64::from(p.rows.len) + u64::from(p.columns.len)),
         Op::ResizeBilinear(p) => 4 * (u64::from(p.rows.len) + u64::from(p.columns.len)),

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use pipeit_rt::artefact::{ArtefactError, MAGIC};
+use pipeit_rt::kernels;
 
 use crate::artefact::{self, AlignedBytes, WriteError};
 use crate::graph::OpRef;
 use crate::import::{self, ImportError};
 use crate::lower::{self, LowerError};
 use crate::network::{FileTensor, Folded, Network};
+use crate::pack::pack;
 
 /// A network read from a file.
 #[derive(Debug)]
@@ -66,16 +68,17 @@ pub enum LoadReason {
     Artefact(#[from] ArtefactError),
 }
 
-/// Reads a network or an artefact; which it is, its first bytes say.
+/// Reads a network, and packs it for `path`, or an artefact, which is packed already; which of
+/// them it is, its first bytes say.
 ///
 /// # Errors
 ///
 /// [`LoadError`], which names the file.
-pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let bytes = fs::read(path).map_err(LoadReason::from);
+pub fn load(file: &Path, path: kernels::Path) -> Result<Loaded, LoadError> {
+    let bytes = fs::read(file).map_err(LoadReason::from);
     bytes
-        .and_then(|bytes| from_bytes(&bytes, path.extension().and_then(|e| e.to_str())))
-        .map_err(|reason| LoadError { path: path.to_owned(), reason: Box::new(reason) })
+        .and_then(|bytes| from_bytes(&bytes, file.extension().and_then(|e| e.to_str()), path))
+        .map_err(|reason| LoadError { path: file.to_owned(), reason: Box::new(reason) })
 }
 
 /// As [`load`]; `extension` decides when the bytes do not.
@@ -83,10 +86,14 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 ///
 /// [`LoadReason`].
-pub fn from_bytes(bytes: &[u8], extension: Option<&str>) -> Result<Loaded, LoadReason> {
+pub fn from_bytes(
+    bytes: &[u8],
+    extension: Option<&str>,
+    path: kernels::Path,
+) -> Result<Loaded, LoadReason> {
     if bytes.get(4..8) == Some(b"TFL3") || extension == Some("tflite") {
         let network = lower::lower(&import::tflite(bytes)?)?;
-        let bytes = artefact::write(&network.model(), &[], &[])?;
+        let bytes = artefact::write(&pack(&network, &[path])?.model(), &[], &[])?;
         let Network { info, folded, file_tensors, .. } = network;
         Ok(Loaded { bytes, origin: Some(Origin { info, folded, file_tensors }) })
     } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {

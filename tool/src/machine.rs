@@ -1,5 +1,6 @@
 //! The machine to run on: what there is, or what the flags declare.
 
+use pipeit_rt::Model;
 use pipeit_rt::kernels::Path;
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_rt::topology::{MAX_CLUSTERS, MAX_CORES};
@@ -12,7 +13,8 @@ pub struct CoreArgs {
     /// CPUs to use, such as 0,2-3 [default: all this process may use]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// Kernel path to use
+    /// Kernel path: reference, neon, dotprod, i8mm, avx2 or avx512vnni [default: the fastest
+    /// this CPU can execute]
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub path: Option<Path>,
 }
@@ -113,13 +115,26 @@ impl CoreArgs {
         }
     }
 
-    /// The kernel path to use, which is one this program has and this CPU can execute.
+    /// The kernel path to pack a network for: the one asked for, or the fastest here.
+    #[must_use]
+    pub fn target(&self) -> Path {
+        let fastest = || KERNELS.iter().find(|table| (table.supported)());
+        self.path.or_else(|| fastest().map(|table| table.path)).unwrap_or(Path::Reference)
+    }
+
+    /// The kernel path to plan `model` for: the one asked for, or the first it is packed for.
+    #[must_use]
+    pub fn path_in(&self, model: &Model<'_>) -> Path {
+        self.path.or_else(|| model.paths.first().copied()).unwrap_or(Path::Reference)
+    }
+
+    /// As [`target`](Self::target), but one this program has and this CPU can execute.
     ///
     /// # Errors
     ///
     /// [`MachineError::PathNotLinked`], [`MachineError::PathNotSupported`].
     pub fn path(&self) -> Result<Path, MachineError> {
-        let path = self.path.unwrap_or(Path::Reference);
+        let path = self.target();
         let table = KERNELS.iter().find(|table| table.path == path);
         let table = table.ok_or_else(|| MachineError::PathNotLinked {
             path,

@@ -134,7 +134,7 @@ pub fn choose(
     args: &PlanArgs,
 ) -> Result<(Machine, OwnedPlan), PlanningError> {
     let machine = args.machine.machine()?;
-    let path = args.machine.cores.path()?;
+    let path = args.machine.cores.path_in(artefact.model);
     let is_stated =
         args.stages.is_some() || args.slots.is_some() || args.machine.cores.path.is_some();
     let plan = match artefact.plans {

@@ -2,7 +2,7 @@
 
 use std::collections::TryReserveError;
 
-use pipeit_rt::kernels::{KernelTable, REFERENCE};
+use pipeit_rt::kernels::{self, KernelTable};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, PipelineError};
 use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::hosted::{Hosted, Machine};
@@ -10,8 +10,8 @@ use pipeit_rt::region::Region;
 use pipeit_rt::topology::TooManyCores;
 use pipeit_rt::{Admission, Wait};
 
-/// The kernel tables of this program.
-pub const KERNELS: &[&KernelTable] = &[&REFERENCE];
+/// The kernel tables of this program, the fastest first.
+pub const KERNELS: &[&KernelTable] = kernels::ALL;
 
 /// Why a session could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,7 @@ use pipeit_tool::arrays::{Array, Elements, dequantize, from_unsigned, quantize};
 use pipeit_tool::graph::{Element, Graph, Quantization, Tensor, TensorIndex};
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::noise::Noise;
+use pipeit_tool::pack::pack;
 use pipeit_tool::partition::PartitionError;
 use pipeit_tool::planning::Planner;
 use pipeit_tool::trials::{Trial, Trials};
@@ -103,17 +104,35 @@ fn compare(case: &Path, noise: &mut Noise) -> Result<usize, String> {
     if frames.is_empty() {
         return Err("no vectors".to_owned());
     }
-    let planner = Planner::new(&model, kernels::Path::Reference);
-    let trials = Trials { planner: &planner, cpus: &cpus() };
-    let plans = plans(&trials, noise).map_err(|error| error.to_string())?;
-    for trial in &plans {
-        for (frame, found) in run(&model, trial, &frames).iter().enumerate() {
-            if let Some(difference) = vectors.difference(frame, model.outputs, found) {
-                return Err(format!("frame {frame} under {trial:?}: {difference}"));
+    let mut count = 0;
+    for kernels in kernels::ALL.iter().filter(|kernels| (kernels.supported)()) {
+        let packed = pack(&network, &[kernels.path]).map_err(|error| error.to_string())?;
+        let model = packed.check().map_err(|error| format!("{}: {error}", kernels.path))?;
+        let planner = Planner::new(&model, kernels.path);
+        let trials = Trials { planner: &planner, cpus: &cpus() };
+        let plans = plans(&trials, noise).map_err(|error| error.to_string())?;
+        for trial in &plans {
+            for (frame, found) in run(&model, trial, &frames).iter().enumerate() {
+                if let Some(difference) = vectors.difference(frame, model.outputs, found) {
+                    return Err(format!("frame {frame} under {trial:?}: {difference}"));
+                }
+            }
+        }
+        count += plans.len();
+    }
+    // Every layout, by portable kernels that read them all.
+    for path in kernels::Path::ALL {
+        let packed = pack(&network, &[path]).map_err(|error| error.to_string())?;
+        let model = packed.check().map_err(|error| format!("{path}: {error}"))?;
+        let interpreter = Interpreter::new(&model);
+        for (number, frame) in frames.iter().enumerate() {
+            let found = interpreter.run(frame).concat();
+            if let Some(difference) = vectors.difference(number, model.outputs, &found) {
+                return Err(format!("frame {number} packed for {path}: {difference}"));
             }
         }
     }
-    Ok(plans.len())
+    Ok(count)
 }
 
 fn entries(directory: &Path) -> BTreeSet<std::path::PathBuf> {

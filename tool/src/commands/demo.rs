@@ -89,7 +89,7 @@ fn class(codes: &[i8]) -> (usize, i8) {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let machine = args.machine.machine()?;
     let path = args.machine.cores.path()?;
-    let loaded = from_bytes(NETWORK, Some("tflite"))?;
+    let loaded = from_bytes(NETWORK, Some("tflite"), path)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let planner = Planner::new(model, path);

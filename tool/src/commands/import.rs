@@ -42,7 +42,7 @@ const GOLDENS: usize = 2;
 /// The network, the machine or a plan is refused; the artefact cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let bar = spinner("importing");
-    let loaded = load(&args.model)?;
+    let loaded = load(&args.model, args.machine.cores.target())?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let plans = plans(artefact.model, &args.machine, &args.stages)?;
@@ -68,7 +68,7 @@ pub fn plans(
     stages: &[String],
 ) -> Result<Vec<OwnedPlan>, CommandError> {
     let machine = args.machine()?;
-    let planner = Planner::new(model, args.cores.path()?);
+    let planner = Planner::new(model, args.cores.path_in(model));
     let stated = stages.iter().map(|stages| planner.stated(Some(stages), &machine, None));
     let mut plans = stated.collect::<Result<Vec<_>, _>>()?;
     plans.extend(planner.ladder(&machine)?);

@@ -38,7 +38,7 @@ pub struct Args {
 ///
 /// The network or the machine is refused.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let Loaded { mut bytes, origin } = load(&args.model)?;
+    let Loaded { mut bytes, origin } = load(&args.model, args.machine.cores.target())?;
     if origin.is_some() {
         // Shown as `pipeit import` would write it.
         let mut tables = artefact::tables(&bytes)?;

@@ -32,7 +32,7 @@ pub struct Args {
 ///
 /// The network, the machine or the stages are refused.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let loaded = load(&args.model)?;
+    let loaded = load(&args.model, args.plan.machine.cores.target())?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let (machine, owned) = choose(&artefact, &args.plan)?;

@@ -63,7 +63,7 @@ impl Source {
 /// The network, the plan, a picture or an array is refused; the pipeline fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
-    let loaded = load(&args.model)?;
+    let loaded = load(&args.model, args.plan.machine.cores.path()?)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let model = artefact.model;

@@ -73,12 +73,11 @@ pub enum VerifyError {
 /// A byte differs; the network or the golden vectors cannot be used.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let cpus = args.cores.cpus()?;
-    let path = args.cores.path()?;
-    let loaded = load(&args.model)?;
+    let loaded = load(&args.model, args.cores.path()?)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let golden = goldens::read(&args.goldens, model).map_err(VerifyError::from)?;
-    let planner = Planner::new(model, path);
+    let planner = Planner::new(model, args.cores.path_in(model));
     let all = Trials { planner: &planner, cpus: &cpus };
     let mut noise = Noise::new(args.seed);
     let mut trials = all.usual()?;
