@@ -20,6 +20,27 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     ///
     /// What made the pipeline fail.
     pub fn run_core(&self, core: CoreId) -> Result<(), RunError> {
+        self.run_core_beside(core, || Ticks::NEVER)
+    }
+
+    /// As [`run_core`](Self::run_core), for a core that has something else to do beside, such
+    /// as feeding the pipeline where every core computes.
+    ///
+    /// `beside` is called before every frame, and as long as there is none whenever the core
+    /// wakes; at the latest at the time that it returned.
+    ///
+    /// # Errors
+    ///
+    /// What made the pipeline fail.
+    pub fn run_core_beside(
+        &self,
+        core: CoreId,
+        mut beside: impl FnMut() -> Ticks,
+    ) -> Result<(), RunError> {
+        self.work(core, &mut beside)
+    }
+
+    fn work(&self, core: CoreId, beside: &mut dyn FnMut() -> Ticks) -> Result<(), RunError> {
         let (cluster, index) = self.locate(core).ok_or(RunError::NoCore { core })?;
         let mut planned = self.plan.teams.iter().zip(self.teams);
         let found =
@@ -31,8 +52,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         }
         debug!("core {} works for stage {}", core.0, team.stage);
         match index.saturating_sub(planned.first_core.into()) {
-            0 => self.lead(core, team),
-            member => self.follow(core, team, member),
+            0 => self.lead(core, team, beside),
+            member => self.follow(core, team, member, beside),
         }
     }
 
@@ -49,17 +70,26 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         None
     }
 
-    /// The leader takes frames from the team's lane and hands them on.
-    fn lead(&self, core: CoreId, team: &TeamState<'a, P>) -> Result<(), RunError> {
+    /// The leader takes frames from the team's lane and hands them on. With none to take, it
+    /// has an eye on the other teams.
+    fn lead(
+        &self,
+        core: CoreId,
+        team: &TeamState<'a, P>,
+        beside: &mut dyn FnMut() -> Ticks,
+    ) -> Result<(), RunError> {
         let Some(queue) = self.queues.get(team.cluster) else { return Ok(()) };
         let mut free_since = P::now();
         loop {
+            let next_call = beside();
             let seen = queue.pushed().count();
             if self.is_stopped() {
                 return Ok(());
             }
             let Some(frame) = queue.pop(team.lane) else {
-                queue.pushed().wait(seen, Ticks::NEVER);
+                self.watch()?;
+                let next_watch = P::now().after(self.stall_timeout);
+                queue.pushed().wait(seen, next_call.min(next_watch));
                 continue;
             };
             let begun = P::now();
@@ -77,13 +107,22 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// The other members work on what the leader begins.
-    fn follow(&self, core: CoreId, team: &TeamState<'a, P>, member: usize) -> Result<(), RunError> {
+    fn follow(
+        &self,
+        core: CoreId,
+        team: &TeamState<'a, P>,
+        member: usize,
+        beside: &mut dyn FnMut() -> Ticks,
+    ) -> Result<(), RunError> {
         let mut done = 0u32;
-        while team.team.next(done, || self.is_stopped()) {
+        loop {
+            beside();
+            if !team.team.next(done, || (!self.is_stopped()).then(&mut *beside)) {
+                return Ok(());
+            }
             self.run_stage(core, team, member)?;
             done = done.wrapping_add(1);
         }
-        Ok(())
     }
 
     /// All layers of the team's stage, for one member and one frame.
@@ -96,10 +135,16 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let Some(stage) = self.plan.stages.get(team.stage) else { return Ok(()) };
         for index in stage.layers.clone() {
             let started = P::now();
+            if member == 0 {
+                team.counters.begin_layer(index, started);
+            }
             if let Some(layer) = self.model.layers.get(usize::from(index)) {
                 self.run_layer(team, member, index, layer);
             }
             P::after_layer(index, started);
+            if member == 0 {
+                team.counters.end_layer();
+            }
             team.team.barrier(member, self.stall_timeout).map_err(|absent| {
                 let other = absent.member as u8;
                 let core = CoreId(core.0.wrapping_sub(member as u8).wrapping_add(other));

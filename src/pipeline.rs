@@ -187,12 +187,33 @@ pub struct StageStats {
     pub starved: Ticks,
 }
 
-/// What a team's leader counts.
+/// What a team's leader counts, and the layer it computes.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) frames: AtomicU64,
     pub(crate) busy: AtomicU64,
     pub(crate) starved: AtomicU64,
+    layer: AtomicU32,
+    /// When the leader began its share of `layer`; 0 while it is at none.
+    layer_since: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn begin_layer(&self, layer: u16, now: Ticks) {
+        self.layer.store(layer.into(), Ordering::Relaxed);
+        self.layer_since.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_layer(&self) {
+        self.layer_since.store(0, Ordering::Relaxed);
+    }
+
+    /// The layer whose share the leader has been at for longer than `timeout`.
+    fn stalled(&self, now: Ticks, timeout: Ticks) -> Option<u16> {
+        let since = self.layer_since.load(Ordering::Relaxed);
+        let is_over = since != 0 && now.since(Ticks(since)) > timeout;
+        is_over.then(|| self.layer.load(Ordering::Relaxed) as u16)
+    }
 }
 
 /// A team and its place in the plan.
@@ -373,8 +394,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         sizes.iter().fold(0, |sum, &size| sum.saturating_add(size))
     }
 
-    /// How long a team waits for one of its cores in a layer before it names it as stalled;
-    /// 60 seconds unless set.
+    /// How long a core may take for its share of a layer before it counts as stalled; 60 seconds
+    /// unless set. Its team notices, or whoever waits for a frame: an idle core, a call.
     pub const fn set_stall_timeout(&mut self, timeout: Ticks) {
         self.stall_timeout = timeout;
     }
@@ -437,11 +458,21 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let Some(&next) = gate.order.front() else {
                 return if gate.open { Ok(None) } else { Err(CallError::Stopped) };
             };
-            let Some(index) = gate.done.iter().position(|frame| frame.id == next) else {
-                return Ok(None);
+            let Gate { done, order, .. } = &mut *gate;
+            // The frame changes places with the last, and is taken from there.
+            let found = match done.as_mut_slice() {
+                [.., last] if last.id == next => true,
+                [others @ .., last] => {
+                    let found = others.iter_mut().find(|frame| frame.id == next);
+                    found.map(|frame| core::mem::swap(frame, last)).is_some()
+                }
+                [] => false,
             };
-            gate.order.pop_front();
-            Ok(Some(gate.done.swap_remove(index)))
+            if !found {
+                return Ok(None);
+            }
+            order.pop_front();
+            Ok(done.pop())
         })?;
         Ok(OutputFrame { pipeline: self, frame: Some(frame) })
     }
@@ -492,6 +523,19 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         first
     }
 
+    /// Looks whether the leader of a team stalls; the other members are their team's to watch.
+    pub(crate) fn watch(&self) -> Result<(), RunError> {
+        let now = P::now();
+        for (planned, team) in self.plan.teams.iter().zip(self.teams) {
+            if let Some(layer) = team.counters.stalled(now, self.stall_timeout)
+                && let Some(core) = self.topology.core(planned.cluster, planned.first_core)
+            {
+                return Err(self.fail(RunError::Stalled { core, layer }));
+            }
+        }
+        Ok(())
+    }
+
     /// Frames dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u32 {
@@ -504,7 +548,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         self.plan.stages.get(stage)?;
         let teams = self.teams.iter().filter(|team| team.stage == stage);
         Some(teams.fold(StageStats::default(), |sum, team| {
-            let Counters { frames, busy, starved } = &*team.counters;
+            let Counters { frames, busy, starved, .. } = &*team.counters;
             let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             StageStats {
                 frames: sum.frames.wrapping_add(load(frames)),
@@ -567,10 +611,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if self.is_stopped() {
                 return Err(CallError::Stopped);
             }
-            if wait == Wait::Never || P::now() >= deadline {
+            self.watch().map_err(CallError::Failed)?;
+            let now = P::now();
+            if wait == Wait::Never || now >= deadline {
                 return Err(CallError::TimedOut);
             }
-            event.wait(seen, deadline);
+            event.wait(seen, deadline.min(now.after(self.stall_timeout)));
         }
     }
 

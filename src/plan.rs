@@ -340,7 +340,7 @@ impl<'a> PlanTables<'a> {
             count = count.saturating_add(1);
         }
         let order = order.get_mut(..count).unwrap_or_default();
-        order.sort_unstable_by_key(|&i| self.placement(StorageId(i)).map_or(0, |p| p.offset));
+        self.sort_by_offset(order);
         let mut rest: &[u16] = order;
         while let Some((&first, others)) = rest.split_first() {
             let (home, range, lifetime) = place(first)?;
@@ -356,6 +356,21 @@ impl<'a> PlanTables<'a> {
             rest = others;
         }
         Ok(())
+    }
+
+    /// By insertion: short lists, and a tenth of the code of the library's sort.
+    fn sort_by_offset(&self, order: &mut [u16]) {
+        let offset = |&i: &u16| self.placement(StorageId(i)).map_or(0, |p| p.offset);
+        for end in 2..=order.len() {
+            let mut rest = order.get_mut(..end).unwrap_or_default();
+            while let [head @ .., left, right] = rest
+                && offset(left) > offset(right)
+            {
+                core::mem::swap(left, right);
+                let len = head.len().saturating_add(1);
+                rest = rest.get_mut(..len).unwrap_or_default();
+            }
+        }
     }
 
     /// The one stage whose layers use a storage; `None` when there are several.

@@ -3,13 +3,17 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{CODES, Chain, OwnedPlan, is_slow, machine, memory};
-use pipeit_rt::kernels::{KernelTable, Path, REFERENCE};
+use pipeit_rt::kernels::reference::Lookup;
+use pipeit_rt::kernels::{Io, KernelTable, Path, REFERENCE};
 use pipeit_rt::pipeline::{CallError, FrameId, Pipeline, PipelineError, RunError};
 use pipeit_rt::plan::PlanError;
 use pipeit_rt::platform::hosted::{Hosted, Machine};
 use pipeit_rt::platform::{Platform, Ticks};
 use pipeit_rt::topology::CoreId;
+use pipeit_rt::weights::Weights;
 use pipeit_rt::{Admission, Region, Wait};
 
 /// What a frame holds at the source.
@@ -219,6 +223,79 @@ fn a_core_that_never_comes_is_named() {
         assert_eq!(leader.join().unwrap(), Err(stalled));
     });
     assert_eq!(pipeline.run_core(CoreId(9)), Err(RunError::NoCore { core: CoreId(9) }));
+}
+
+#[test]
+fn a_core_stuck_in_a_layer_is_named_by_whoever_waits() {
+    fn stuck(_: &Lookup, _: &Weights<'_>, _: &Io<'_>) {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    static STUCK: KernelTable =
+        KernelTable { lookup: Some(stuck), ..KernelTable::empty(Path::Reference, || true) };
+    let chain = Chain::new(2);
+    let model = chain.model();
+    let plan = OwnedPlan::new(2, &[(1, &[1]), (1, &[1])]);
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine(2).topology().unwrap();
+    let mut pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&STUCK], &mut Region::new(&mut memory))
+            .unwrap();
+    pipeline.set_stall_timeout(Ticks(Hosted::tick_hz() / 20));
+    let stalled = RunError::Stalled { core: CoreId(0), layer: 0 };
+    std::thread::scope(|scope| {
+        scope.spawn(|| pipeline.run_core(CoreId(0)));
+        let idle = scope.spawn(|| pipeline.run_core(CoreId(1)));
+        submit(&pipeline, Admission::Block(Wait::Forever), 0);
+        assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(stalled));
+        let idle = idle.join().unwrap();
+        assert!(idle == Err(stalled) || idle == Ok(()), "{idle:?}");
+    });
+}
+
+#[test]
+fn a_core_can_feed_the_pipeline_it_computes_for() {
+    for own in [0, 1] {
+        feed_beside(4, &OwnedPlan::new(3, &[(2, &[1]), (2, &[1])]), CoreId(own), 200);
+    }
+    // A follower feeds, too.
+    feed_beside(4, &OwnedPlan::new(3, &[(4, &[2])]), CoreId(1), 200);
+}
+
+/// Streams frames on the thread of core `own`, which works for the pipeline as well.
+fn feed_beside(layers: u16, plan: &OwnedPlan, own: CoreId, frames: u32) {
+    let chain = Chain::new(layers);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine(2).topology().unwrap();
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    let (mut sent, mut seen) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pipeline.run_core(CoreId(1 - own.0)));
+        let fed = pipeline.run_core_beside(own, || {
+            while sent < frames
+                && let Ok(mut frame) = pipeline.acquire(Admission::Block(Wait::Never))
+            {
+                frame.input(0).unwrap().copy_from_slice(&codes(sent));
+                assert_eq!(frame.submit(), Ok(FrameId(sent)));
+                sent += 1;
+            }
+            while let Ok(output) = pipeline.poll(Wait::Never) {
+                let expected = codes(seen).map(|code| code.wrapping_add(layers as i8));
+                assert_eq!(output.output(0).unwrap(), expected, "frame {seen}");
+                seen += 1;
+            }
+            if seen == frames {
+                pipeline.stop();
+            }
+            Hosted::now().after(Ticks(Hosted::tick_hz() / 1000))
+        });
+        assert_eq!(fed, Ok(()));
+    });
+    assert_eq!(seen, frames);
 }
 
 #[test]

@@ -23,7 +23,7 @@ enum Command {
     Inspect(inspect::Args),
     /// Show or change stages and teams
     Plan(plan::Args),
-    /// Classify pictures
+    /// Classify pictures, or run noise
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
     Verify(verify::Args),
