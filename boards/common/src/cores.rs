@@ -175,6 +175,8 @@ pub fn run_on_others(job: Job) {
 pub(crate) fn secondary() -> ! {
     start_event_stream(EVENT_STREAM_HZ);
     let Some(state) = STATES.get(number()) else { park() };
+    #[cfg(feature = "faults")]
+    crate::faults::before_report();
     if state.compare_exchange(STARTING, UP, Ordering::Release, Ordering::Relaxed).is_err() {
         park();
     }

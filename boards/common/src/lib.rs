@@ -20,6 +20,8 @@ pub mod cores;
 mod critical_section;
 mod entry;
 pub mod exceptions;
+#[cfg(feature = "faults")]
+pub mod faults;
 #[cfg(feature = "defmt")]
 mod logger;
 mod memory;

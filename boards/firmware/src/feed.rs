@@ -143,7 +143,7 @@ impl<'p> Feed<'p> {
         } else {
             for input in 0.. {
                 let Some(codes) = frame.input(input) else { break };
-                self.source.fill(input, codes);
+                self.source.fill(self.artefact.model, input, codes);
             }
         }
         if self.one_at_a_time {

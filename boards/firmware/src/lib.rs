@@ -7,7 +7,7 @@
 //! 5. prints statistics and a checksum of all outputs; exits with 0, or with the code of the
 //!    [`Failure`].
 #![no_std]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "faults"), forbid(unsafe_code))]
 
 mod arguments;
 mod exit;
@@ -17,6 +17,8 @@ mod feed;
 mod machine;
 mod source;
 mod trace;
+
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use pipeit_board::{MAX_CORES, board, cores, pmu, println, regions, stack};
 use pipeit_rt::artefact::Header;
@@ -41,13 +43,24 @@ const ARGUMENT_BYTES: usize = 512;
 
 /// Runs the network on the frames of `source`, with the kernels of these tables.
 pub fn run(kernels: &'static [&'static KernelTable], source: &mut dyn Source) -> ! {
-    let (name, code) = match program(kernels, source) {
-        Ok(()) => ("ok", 0),
-        Err(failure) => {
-            println!("failed: {failure}");
-            failure.code()
-        }
-    };
+    match program(kernels, source) {
+        Ok(()) => end("ok", 0),
+        Err(failure) => fail(failure),
+    }
+}
+
+/// Tells the failure and ends the program; of several cores that call it, one is heard.
+fn fail(failure: Failure) -> ! {
+    static IS_FAILING: AtomicBool = AtomicBool::new(false);
+    if IS_FAILING.swap(true, Ordering::Relaxed) {
+        cores::park();
+    }
+    println!("failed: {failure}");
+    let (name, code) = failure.code();
+    end(name, code)
+}
+
+fn end(name: &str, code: u8) -> ! {
     println!("exit: {name} ({code})");
     pipeit_board::exit(code)
 }
@@ -93,6 +106,8 @@ fn program(
     );
 
     cores::run_on_others(job);
+    #[cfg(feature = "faults")]
+    faults::before_work();
     let mut feed = Feed::new(pipeline, artefact, source, &arguments);
     if let Some(own) = own {
         pipeline.run_core_beside(own, || feed.step())?;
@@ -109,12 +124,10 @@ fn program(
 /// The work of every other core.
 fn work(pipeline: &Pipeline<'static, Machine>, cores: &Cores, number: usize) {
     let Some(core) = cores.id(number) else { return };
+    #[cfg(feature = "faults")]
+    faults::before_work();
     if let Err(error) = pipeline.run_core(core) {
-        // The boot core reports it, unless it is the one that stalls.
-        let failure = Failure::from(error);
-        let (name, code) = failure.code();
-        println!("failed: {failure}\nexit: {name} ({code})");
-        pipeit_board::exit(code);
+        fail(error.into());
     }
 }
 
@@ -166,6 +179,8 @@ fn report(
     if let Some(failure) = feed.failure() {
         return Err(failure);
     }
+    #[cfg(feature = "faults")]
+    faults::report();
     println!("self-test: ok");
     for (stage, stats) in (0..).map_while(|stage| Some((stage, feed.stats(stage)?))) {
         println!(

@@ -1,10 +1,12 @@
 //! Where frames come from.
 
+use pipeit_rt::Model;
+
 /// Fills frames.
 pub trait Source {
-    /// Writes the codes of input `input` of the next frame, in HWC order. Inputs are asked for
-    /// in their order, frame by frame.
-    fn fill(&mut self, input: usize, codes: &mut [i8]);
+    /// Writes the codes of input `input` of `model` for the next frame, in HWC order. Inputs are
+    /// asked for in their order, frame by frame.
+    fn fill(&mut self, model: &Model<'_>, input: usize, codes: &mut [i8]);
 }
 
 /// Pseudo-random codes (SplitMix64), the same as `pipeit run --noise` sends.
@@ -36,7 +38,7 @@ impl Default for Noise {
 }
 
 impl Source for Noise {
-    fn fill(&mut self, _input: usize, codes: &mut [i8]) {
+    fn fill(&mut self, _model: &Model<'_>, _input: usize, codes: &mut [i8]) {
         codes.fill_with(|| (self.bits() >> 56) as i8);
     }
 }
