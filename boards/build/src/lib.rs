@@ -1,8 +1,9 @@
 //! What the build scripts of boards share.
 //!
 //! [`build`] turns `board.toml` into the constants `NAME`, `CLUSTERS`, `AFFINITIES` and
-//! `BOOT_CORE` of `board.rs`, and has the program linked by `linker/<name>.ld`. When the variable
-//! `PIPEIT_ARTEFACT` names an artefact, that is linked in. `KERNELS` are those it needs, or all.
+//! `BOOT_CORE` of `board.rs`, and has programs linked by `linker/<name>.ld`. When the variable
+//! `PIPEIT_ARTEFACT` names an artefact, a program that includes `network.rs` has it linked in; the
+//! constant `KERNELS` there are the kernels that it needs, or all.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -52,8 +53,8 @@ pub fn build() -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let board: Description =
         toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-    let constants = constants(&board)? + &artefact()?;
-    fs::write(out.join("board.rs"), constants)?;
+    fs::write(out.join("board.rs"), constants(&board)?)?;
+    fs::write(out.join("network.rs"), network()?)?;
     link(&package, &board.name)
 }
 
@@ -73,7 +74,7 @@ fn constants(board: &Description) -> Result<String, std::fmt::Error> {
 }
 
 /// The kernels, and the artefact as data of its own section if there is one.
-fn artefact() -> Result<String, Box<dyn Error>> {
+fn network() -> Result<String, Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed={ARTEFACT}");
     let Some(path) = env::var_os(ARTEFACT) else {
         return Ok(kernels("&pipeit_rt::kernels::REFERENCE"));

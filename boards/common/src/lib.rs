@@ -43,7 +43,8 @@ pub const MAX_CORES: usize = 8;
 /// In [`Board::affinities`]: no core.
 pub const NO_CORE: u64 = u64::MAX;
 
-/// What the code here has to know of a machine.
+/// What the code here has to know of a machine. Its addresses are taken on trust: whoever hands
+/// it to [`board!`] vouches for them.
 #[derive(Debug)]
 pub struct Board {
     /// Its name.

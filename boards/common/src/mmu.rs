@@ -88,19 +88,19 @@ struct Builder {
 }
 
 impl Builder {
-    /// The first entry of all tables.
-    fn first() -> *mut u64 {
-        TABLES.0.get().cast()
+    /// Entry `entry` of all tables, counted through.
+    fn entry(entry: usize) -> *mut u64 {
+        TABLES.0.get().cast::<u64>().wrapping_add(entry)
     }
 
     fn write(&mut self, entry: usize, value: u64) {
         // SAFETY: callers keep to the entries there are; only this core runs.
-        unsafe { Self::first().add(entry).write_volatile(value) };
+        unsafe { Self::entry(entry).write_volatile(value) };
     }
 
     fn read(&self, entry: usize) -> u64 {
         // SAFETY: as above.
-        unsafe { Self::first().add(entry).read_volatile() }
+        unsafe { Self::entry(entry).read_volatile() }
     }
 
     /// Maps whole pages with the largest blocks that fit.
@@ -134,7 +134,7 @@ impl Builder {
 
     /// The table that `entry` points to, made if there is none yet.
     fn next_table(&mut self, entry: usize, found: u64) -> Option<usize> {
-        let first = Self::first() as u64;
+        let first = Self::entry(0) as u64;
         if found == 0 {
             let table = self.used;
             if table == TABLES_COUNT {

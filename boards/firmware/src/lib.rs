@@ -18,6 +18,7 @@ mod machine;
 mod source;
 mod trace;
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use pipeit_board::{MAX_CORES, board, cores, pmu, println, regions, stack};
@@ -154,13 +155,15 @@ fn print_plan(artefact: &Artefact<'static>, plan: &'static Plan<'static>, bytes:
         artefact.model.layers.len(),
         artefact.plans.len()
     );
-    println!("plan {}: {} slots", index.unwrap_or(0), plan.needs.slots);
+    let index = index.unwrap_or(0);
+    let why = if index == 0 { "" } else { ", those before need more cores" };
+    println!("plan {index}: {} slots{why}", plan.needs.slots);
     for (index, stage) in plan.stages.iter().enumerate() {
         print_stage(plan, index, &stage.layers);
     }
 }
 
-fn print_stage(plan: &Plan<'_>, index: usize, layers: &core::ops::Range<u16>) {
+fn print_stage(plan: &Plan<'_>, index: usize, layers: &Range<u16>) {
     println!("stage {index}: layers {}-{}", layers.start, layers.end.saturating_sub(1));
     for team in plan.teams_of(index) {
         let (first, cores, path) =

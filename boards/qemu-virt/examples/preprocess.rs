@@ -9,27 +9,13 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use embedded_alloc::LlffHeap;
-use pipeit_board::psci::Conduit;
-use pipeit_board::{Board, Start, board, cores, println, semihosting};
+use pipeit_board::{board, println};
 use pipeit_firmware::Source;
 use pipeit_rt::Model;
 
-include!(concat!(env!("OUT_DIR"), "/board.rs"));
+include!(concat!(env!("OUT_DIR"), "/network.rs"));
 
-board!(
-    Board {
-        name: NAME,
-        clusters: CLUSTERS,
-        affinities: AFFINITIES,
-        boot_core: BOOT_CORE,
-        devices: &[0x0800_0000..0x1000_0000],
-        console: 0x0900_0000,
-        start: || Start::Psci(if cores::reset_level() == 2 { Conduit::Smc } else { Conduit::Hvc }),
-        exit: semihosting::exit,
-        arguments: semihosting::command_line,
-    },
-    main
-);
+board!(qemu_virt::BOARD, main);
 
 /// Its lock is the critical section of all cores.
 #[global_allocator]
@@ -39,8 +25,9 @@ const HEAP_BYTES: usize = 64 * 1024;
 static mut HEAP_MEMORY: [MaybeUninit<u8>; HEAP_BYTES] = [MaybeUninit::uninit(); HEAP_BYTES];
 
 fn main() -> ! {
+    let memory = &raw mut HEAP_MEMORY as usize;
     // SAFETY: called once, with memory that is used for nothing else.
-    unsafe { HEAP.init(&raw mut HEAP_MEMORY as usize, HEAP_BYTES) };
+    unsafe { HEAP.init(memory, HEAP_BYTES) };
     let mut pictures = Pictures::new();
     println!("heap: {} of {HEAP_BYTES} bytes", HEAP.used());
     pipeit_firmware::run(KERNELS, &mut pictures)

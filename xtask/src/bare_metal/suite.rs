@@ -48,8 +48,10 @@ const CLUSTERS: [&[usize]; 4] = [&[1], &[1, 1], &[4, 2], &[4, 4]];
 /// Partitions of the network with three plans.
 const PLANS: [&str; 3] = ["c0*4 c1*4", "c0*1+c0*1+c0*1+c0*1 c1*4", "c0*2 c1*2 c0*2 c1*2"];
 
-/// Most bytes of code and constants in the image of a small network.
-const CODE_BYTES: u64 = 64 * 1024;
+/// Most bytes of code and constants in the image of ResNet-8, whose operators are few.
+const RESNET8_CODE_BYTES: u64 = 64 * 1024;
+/// The same of the digits, which take some more.
+const DIGITS_CODE_BYTES: u64 = 66 * 1024;
 /// Longest time for a run, in seconds.
 const LIMIT_S: u32 = 60;
 /// The same for a large network.
@@ -332,7 +334,9 @@ impl<'w> Suite<'w> {
         for (name, artefact, arguments, code) in faults {
             let begun = Instant::now();
             let arguments = format!("clusters=4+4 stall-ms=200 {arguments}");
-            let guest = self.guest(&self.virt, &virt, artefact, &arguments);
+            // A second of waiting is long where it is counted in instructions.
+            let clock = if name == "core-silent" { Clock::Host } else { Clock::Counted };
+            let guest = Guest { clock, ..self.guest(&self.virt, &virt, artefact, &arguments) };
             let result = guest.run(self.workspace, |_| ()).and_then(|report| {
                 ended(&report, code)?;
                 self.compare(name, &report)
@@ -411,20 +415,21 @@ impl<'w> Suite<'w> {
 
     /// Images with the artefact linked in: how large they are, and that they run.
     fn images(&mut self, skips: &SkipLog) -> Result<()> {
-        let mut networks = vec![self.digits.clone()];
+        let mut networks = vec![(self.digits.clone(), DIGITS_CODE_BYTES)];
         if let Some(shared) = shared(skips, "size of the image of ResNet-8")? {
             let path = shared.join("models").join(SMALL[0]).with_extension("tflite");
-            networks.push(Network { name: SMALL[0].to_owned(), path });
+            let network = Network { name: SMALL[0].to_owned(), path };
+            networks.push((network, RESNET8_CODE_BYTES));
         }
-        for network in networks {
+        for (network, code_bytes) in networks {
             let begun = Instant::now();
-            let result = self.linked(&network);
+            let result = self.linked(&network, code_bytes);
             self.note(&format!("{} linked in", network.name), begun, result);
         }
         Ok(())
     }
 
-    fn linked(&self, network: &Network) -> Result<()> {
+    fn linked(&self, network: &Network, code_bytes: u64) -> Result<()> {
         let artefact = self.artefact(network, &[4, 4], "c0*4 c1*4")?;
         let options =
             Options { profile: "release", artefact: Some(&artefact), ..Options::default() };
@@ -433,7 +438,7 @@ impl<'w> Suite<'w> {
         let linked = image.section_bytes(".artefact")?;
         println!("{}: .text {text}, .rodata {constants}, .artefact {linked}", network.name);
         ensure!(linked == fs::metadata(&artefact)?.len(), "not the whole artefact is linked in");
-        ensure!(text + constants <= CODE_BYTES, "{} bytes of code", text + constants);
+        ensure!(text + constants <= code_bytes, "{} bytes of code", text + constants);
         let symbols = image.symbols()?;
         let heap = symbols.iter().find(|name| name.contains("rust_alloc"));
         ensure!(heap.is_none(), "a heap is linked in: {heap:?}");
