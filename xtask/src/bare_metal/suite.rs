@@ -190,7 +190,7 @@ impl<'w> Suite<'w> {
         let Some(shared) = shared(skips, "networks on bare metal")? else { return Ok(()) };
         let find = |name: &str| Network {
             name: name.to_owned(),
-            path: shared.join("models").join(name).with_extension("tflite"),
+            path: shared.join("models").join(format!("{name}.tflite")),
         };
         let small = SMALL.map(find);
         let case = |network, clusters, cpu| Case {
@@ -417,7 +417,7 @@ impl<'w> Suite<'w> {
     fn images(&mut self, skips: &SkipLog) -> Result<()> {
         let mut networks = vec![(self.digits.clone(), DIGITS_CODE_BYTES)];
         if let Some(shared) = shared(skips, "size of the image of ResNet-8")? {
-            let path = shared.join("models").join(SMALL[0]).with_extension("tflite");
+            let path = shared.join("models").join(format!("{}.tflite", SMALL[0]));
             let network = Network { name: SMALL[0].to_owned(), path };
             networks.push((network, RESNET8_CODE_BYTES));
         }
