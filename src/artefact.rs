@@ -26,7 +26,7 @@
 
 use core::fmt;
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 use serde::Deserialize;
 
 use crate::kernels::{Op, Path};
@@ -48,14 +48,49 @@ pub const SECTION_BYTES: usize = 16;
 /// Where the header's checksum stands.
 const CRC_OFFSET: usize = 12;
 
-const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
-/// CRC-32 (ISO-HDLC, as in zip) of the concatenation of `parts`.
+/// CRC-32 (ISO-HDLC, as in zip) of bytes that come in parts.
+#[derive(Clone)]
+pub struct Checksum(Digest<'static, u32, Table<1>>);
+
+impl Checksum {
+    /// That of no bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(CRC.digest())
+    }
+
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all bytes taken in.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        self.0.finalize()
+    }
+}
+
+impl Default for Checksum {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Checksum").field(&self.clone().finish()).finish()
+    }
+}
+
+/// [`Checksum`] of the concatenation of `parts`.
 #[must_use]
 pub fn checksum(parts: &[&[u8]]) -> u32 {
-    let mut digest = CRC.digest();
-    parts.iter().for_each(|part| digest.update(part));
-    digest.finalize()
+    let mut checksum = Checksum::new();
+    parts.iter().for_each(|part| checksum.update(part));
+    checksum.finish()
 }
 
 /// The first byte behind the section table and its padding.
@@ -301,9 +336,11 @@ const fn number(bytes: &[u8], at: usize, width: usize) -> u32 {
     let mut i = width;
     while i > 0 {
         i = i.saturating_sub(1);
-        let (_, rest) = bytes.split_at(if at < bytes.len() { at } else { bytes.len() });
-        let (_, rest) = rest.split_at(if i < rest.len() { i } else { rest.len() });
-        value = value << 8 | if let [byte, ..] = rest { *byte as u32 } else { 0 };
+        let byte = match bytes.split_at_checked(at.saturating_add(i)) {
+            Some((_, [byte, ..])) => *byte as u32,
+            _ => 0,
+        };
+        value = value << 8 | byte;
     }
     value
 }
@@ -318,6 +355,29 @@ impl Header {
     /// [`ArtefactError::Length`], [`ArtefactError::Magic`], [`ArtefactError::Version`],
     /// [`ArtefactError::Counts`].
     pub const fn read(bytes: &[u8]) -> Result<Self, ArtefactError> {
+        let header = match Self::front(bytes) {
+            Ok(header) => header,
+            Err(error) => return Err(error),
+        };
+        if header.total_bytes as usize != bytes.len() {
+            let (wanted, found) = (header.total_bytes as usize, bytes.len());
+            return Err(ArtefactError::Length { wanted, found });
+        }
+        let entries = header.counts.entries();
+        if entries > bytes.len() {
+            return Err(ArtefactError::Counts { entries, bytes: bytes.len() });
+        }
+        Ok(header)
+    }
+
+    /// As [`read`](Self::read) of an artefact of which these are the first bytes: tells how
+    /// long one is that was loaded to a fixed address.
+    ///
+    /// # Errors
+    ///
+    /// [`ArtefactError::Magic`], [`ArtefactError::Version`]; [`ArtefactError::Length`] when
+    /// `bytes` do not hold a whole header.
+    pub const fn front(bytes: &[u8]) -> Result<Self, ArtefactError> {
         let found = bytes.len();
         let mut i = 0;
         while i < MAGIC.len() && i < found {
@@ -333,20 +393,28 @@ impl Header {
         if version != VERSION {
             return Err(ArtefactError::Version { found: version });
         }
-        let header = Self {
+        let mut counts = [0u16; 9];
+        let (mut rest, mut at) = (counts.as_mut_slice(), 24usize);
+        while let [count, others @ ..] = rest {
+            *count = number(bytes, at, 2) as u16;
+            at = at.saturating_add(2);
+            rest = others;
+        }
+        let [storages, tensors, layers, paths, inputs, outputs, plans, stages, teams] = counts;
+        Ok(Self {
             sections: number(bytes, 10, 2) as u16,
             crc: number(bytes, 12, 4),
             total_bytes: number(bytes, 16, 4),
             counts: Counts {
-                storages: number(bytes, 24, 2) as u16,
-                tensors: number(bytes, 26, 2) as u16,
-                layers: number(bytes, 28, 2) as u16,
-                paths: number(bytes, 30, 2) as u16,
-                inputs: number(bytes, 32, 2) as u16,
-                outputs: number(bytes, 34, 2) as u16,
-                plans: number(bytes, 36, 2) as u16,
-                stages: number(bytes, 38, 2) as u16,
-                teams: number(bytes, 40, 2) as u16,
+                storages,
+                tensors,
+                layers,
+                paths,
+                inputs,
+                outputs,
+                plans,
+                stages,
+                teams,
             },
             demand: Demand {
                 arena_bytes: number(bytes, 20, 4),
@@ -354,15 +422,7 @@ impl Header {
                 cores: number(bytes, 44, 2) as u16,
                 clusters: number(bytes, 46, 2) as u16,
             },
-        };
-        if header.total_bytes as usize != found {
-            return Err(ArtefactError::Length { wanted: header.total_bytes as usize, found });
-        }
-        let entries = header.counts.entries();
-        if entries > found {
-            return Err(ArtefactError::Counts { entries, bytes: found });
-        }
-        Ok(header)
+        })
     }
 
     /// The header as it stands in the file.

@@ -6,7 +6,7 @@ use crate::kernels::{Io, KernelTable};
 use crate::model::{Layer, Tensor};
 use crate::pipeline::{Pipeline, RunError, TeamState};
 use crate::plan::Home;
-use crate::platform::{Event, Platform};
+use crate::platform::{Event, Platform, Ticks};
 use crate::sync::atomic::Ordering;
 use crate::team::{Place, share};
 use crate::tensor::{Tile, View};
@@ -34,6 +34,27 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     ///
     /// What made the pipeline fail.
     pub fn run_core(&self, core: CoreId) -> Result<(), RunError> {
+        self.run_core_beside(core, || Ticks::NEVER)
+    }
+
+    /// As [`run_core`](Self::run_core), for a core that has something else to do beside, such
+    /// as feeding the pipeline where every core computes.
+    ///
+    /// `beside` is called before every frame, and as long as there is none whenever the core
+    /// wakes; at the latest at the time that it returned.
+    ///
+    /// # Errors
+    ///
+    /// What made the pipeline fail.
+    pub fn run_core_beside(
+        &self,
+        core: CoreId,
+        mut beside: impl FnMut() -> Ticks,
+    ) -> Result<(), RunError> {
+        self.work(core, &mut beside)
+    }
+
+    fn work(&self, core: CoreId, beside: &mut dyn FnMut() -> Ticks) -> Result<(), RunError> {
         let (cluster, index) = self.locate(core).ok_or(RunError::NoCore { core })?;
         let mut planned = self.plan.teams.iter().zip(self.teams);
         let found =
@@ -46,8 +67,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         debug!("core {} works for stage {}", core.0, team.stage);
         let presence = Presence { pipeline: self, core, team };
         match index.saturating_sub(planned.first_core.into()) {
-            0 => self.lead(team),
-            member => self.follow(team, member),
+            0 => self.lead(team, beside),
+            member => self.follow(team, member, beside),
         }
         core::mem::forget(presence);
         self.failure().map_or(Ok(()), Err)
@@ -66,17 +87,19 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         None
     }
 
-    /// The leader takes frames from the team's lane and hands them on.
-    fn lead(&self, team: &TeamState<'a, P>) {
+    /// The leader takes frames from the team's lane and hands them on. With none to take, it
+    /// has an eye on the other teams.
+    fn lead(&self, team: &TeamState<'a, P>, beside: &mut dyn FnMut() -> Ticks) {
         let Some(queue) = self.queues.get(team.cluster) else { return };
         let mut free_since = P::now();
         loop {
+            let next_call = beside();
             let seen = queue.pushed().count();
             if self.is_stopped() {
                 return;
             }
             let Some(frame) = queue.pop(team.lane) else {
-                queue.pushed().wait(seen, self.watch());
+                queue.pushed().wait(seen, self.watch().min(next_call));
                 continue;
             };
             let begun = P::now();
@@ -96,9 +119,17 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// The other members work on what the leader begins.
-    fn follow(&self, team: &TeamState<'a, P>, member: usize) {
+    fn follow(&self, team: &TeamState<'a, P>, member: usize, beside: &mut dyn FnMut() -> Ticks) {
         let mut done = 0u32;
-        while team.team.next(done, || self.is_stopped()) && self.run_stage(team, member).is_some() {
+        loop {
+            beside();
+            let idle = || {
+                let next = beside().min(self.watch());
+                (!self.is_stopped()).then_some(next)
+            };
+            if !team.team.next(done, idle) || self.run_stage(team, member).is_none() {
+                return;
+            }
             done = done.wrapping_add(1);
         }
     }

@@ -19,7 +19,7 @@
 //! | [`model`], [`topology`], [`plan`] | the network, the machine, the partition of one over the other |
 //! | [`artefact`] | the file all that comes from |
 //! | `sync` | atomics and locks, or models of them for the model checker |
-//! | [`platform`] | waiting, waking and time: [`hosted`](platform::hosted) threads |
+//! | [`platform`] | waiting, waking and time: [`hosted`](platform::hosted) threads, `baremetal` cores |
 //! | [`queue`], [`team`] | per-cluster queues; shares and barriers of a team |
 //! | [`pipeline`], [`executor`] | slots and order; the loop every core runs |
 //!
@@ -28,6 +28,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `std` (default) | `platform::hosted`: threads as cores |
+//! | `baremetal` | `platform::baremetal`: cores of a machine without operating system (aarch64) |
 //! | `log`, `defmt` | messages |
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]

@@ -484,11 +484,21 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let Some(&next) = gate.order.front() else {
                 return if gate.open { Ok(None) } else { Err(CallError::Stopped) };
             };
-            let Some(index) = gate.done.iter().position(|frame| frame.id == next) else {
-                return Ok(None);
+            let Gate { done, order, .. } = &mut *gate;
+            // The frame changes places with the last, and is taken from there.
+            let found = match done.as_mut_slice() {
+                [.., last] if last.id == next => true,
+                [others @ .., last] => {
+                    let found = others.iter_mut().find(|frame| frame.id == next);
+                    found.map(|frame| core::mem::swap(frame, last)).is_some()
+                }
+                [] => false,
             };
-            gate.order.pop_front();
-            Ok(Some(gate.done.swap_remove(index)))
+            if !found {
+                return Ok(None);
+            }
+            order.pop_front();
+            Ok(done.pop())
         })?;
         Ok(OutputFrame { pipeline: self, frame: Some(frame) })
     }

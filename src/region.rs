@@ -86,7 +86,8 @@ impl<'a> Region<'a> {
     }
 
     fn take(&mut self, len: usize, align: usize) -> Result<&'a mut [MaybeUninit<u8>], OutOfMemory> {
-        let padding = self.rest.as_ptr().align_offset(align);
+        // Without the panic of `align_offset`, though `align` is a power of two.
+        let padding = self.rest.as_ptr().addr().wrapping_neg() & align.wrapping_sub(1);
         let needed = len.saturating_add(padding);
         let rest = core::mem::take(&mut self.rest);
         let left = rest.len();

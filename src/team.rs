@@ -144,18 +144,17 @@ impl<'a, P: Platform> Team<'a, P> {
         self.begin.signal();
     }
 
-    /// Other members: waits for the frame after `done` frames. False when `stopped` says so.
-    pub(crate) fn next(&self, done: u32, stopped: impl Fn() -> bool) -> bool {
+    /// Other members: waits for the frame after `done` frames. Whenever there is none, `idle`
+    /// says until when to wait for it; false when it says not to.
+    pub(crate) fn next(&self, done: u32, mut idle: impl FnMut() -> Option<Ticks>) -> bool {
         loop {
             let seen = self.begin.count();
             // Acquire: pairs with `begin`.
             if self.begun.load(Ordering::Acquire) != done {
                 return true;
             }
-            if stopped() {
-                return false;
-            }
-            self.begin.wait(seen, Ticks::NEVER);
+            let Some(deadline) = idle() else { return false };
+            self.begin.wait(seen, deadline);
         }
     }
 
@@ -293,9 +292,9 @@ mod tests {
             thread::scope(|scope| {
                 for member in 1..3 {
                     scope.spawn(move || {
-                        assert!(team.next(0, || false));
+                        assert!(team.next(0, || Some(Ticks::NEVER)));
                         work(member);
-                        assert!(!team.next(1, || true));
+                        assert!(!team.next(1, || None));
                     });
                 }
                 team.begin(&mut slot);

@@ -245,8 +245,12 @@ fn layers_work_in_place_unless_something_reads_later() {
 }
 
 /// Runs two stages, the second a team of two, whose kernels are `faulty`; returns what failed,
-/// as each core and the caller learn it.
-fn failure_of(faulty: &'static KernelTable, timeout: Ticks) -> [RunError; 4] {
+/// as each core and the caller learn it. Once it has failed, `release` lets kernels go on.
+fn failure_of(
+    faulty: &'static KernelTable,
+    timeout: Ticks,
+    release: impl FnOnce(),
+) -> [RunError; 4] {
     let plan = OwnedPlan::new(3, &[(2, &[1]), (2, &[2])]);
     let chain = Chain::new(4);
     let model = chain.model();
@@ -258,6 +262,7 @@ fn failure_of(faulty: &'static KernelTable, timeout: Ticks) -> [RunError; 4] {
             .unwrap();
     pipeline.set_stall_timeout(timeout);
     std::thread::scope(|scope| {
+        let _stop = pipeline.stop_on_drop();
         let run = |core| {
             let pipeline = &pipeline;
             let run = move || pipeline.run_core(CoreId(core));
@@ -268,7 +273,7 @@ fn failure_of(faulty: &'static KernelTable, timeout: Ticks) -> [RunError; 4] {
         let Err(CallError::Failed(error)) = pipeline.poll(Wait::Forever) else {
             panic!("no fault")
         };
-        RELEASED.store(true, Ordering::Release);
+        release();
         let [a, b, c] = cores.map(|core| {
             // A core that panicked has no result of its own.
             core.join().unwrap().map_or(error, |result| result.unwrap_err())
@@ -276,9 +281,6 @@ fn failure_of(faulty: &'static KernelTable, timeout: Ticks) -> [RunError; 4] {
         [error, a, b, c]
     })
 }
-
-/// Lets the core go that `hang` keeps.
-static RELEASED: AtomicBool = AtomicBool::new(false);
 
 type LookupKernel = pipeit_rt::kernels::Kernel<pipeit_rt::kernels::reference::Lookup>;
 
@@ -295,11 +297,12 @@ fn a_core_that_dies_is_named_at_once() {
     });
     // Nobody waits for the deadline.
     let died = RunError::Died { core: CoreId(2), layer: 2 };
-    assert_eq!(failure_of(&DIES, Ticks(3600 * Hosted::tick_hz())), [died; 4]);
+    assert_eq!(failure_of(&DIES, Ticks(3600 * Hosted::tick_hz()), || ()), [died; 4]);
 }
 
 #[test]
 fn a_core_that_hangs_is_named_within_its_deadline() {
+    static RELEASED: AtomicBool = AtomicBool::new(false);
     static HANGS: KernelTable = faulty(|_, _, _| {
         while !RELEASED.load(Ordering::Acquire) {
             std::thread::yield_now();
@@ -307,7 +310,53 @@ fn a_core_that_hangs_is_named_within_its_deadline() {
     });
     // No team member waits for the first stage's only core: the caller finds it.
     let stalled = RunError::Stalled { core: CoreId(0), layer: 0 };
-    assert_eq!(failure_of(&HANGS, Ticks(Hosted::tick_hz() / 20)), [stalled; 4]);
+    let release = || RELEASED.store(true, Ordering::Release);
+    assert_eq!(failure_of(&HANGS, Ticks(Hosted::tick_hz() / 20), release), [stalled; 4]);
+}
+
+#[test]
+fn a_core_can_feed_the_pipeline_it_computes_for() {
+    for own in [0, 1] {
+        feed_beside(4, &OwnedPlan::new(3, &[(2, &[1]), (2, &[1])]), CoreId(own), 200);
+    }
+    // A follower feeds, too.
+    feed_beside(4, &OwnedPlan::new(3, &[(4, &[2])]), CoreId(1), 200);
+}
+
+/// Streams frames on the thread of core `own`, which works for the pipeline as well.
+fn feed_beside(layers: u16, plan: &OwnedPlan, own: CoreId, frames: u32) {
+    let chain = Chain::new(layers);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory(&plan);
+    let topology = machine(2).topology().unwrap();
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    let (mut sent, mut seen) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| pipeline.run_core(CoreId(1 - own.0)));
+        let fed = pipeline.run_core_beside(own, || {
+            while sent < frames
+                && let Ok(mut frame) = pipeline.acquire(Admission::Block(Wait::Never))
+            {
+                frame.input(0).unwrap().copy_from_slice(&codes(sent));
+                assert_eq!(frame.submit(), Ok(FrameId(sent)));
+                sent += 1;
+            }
+            while let Ok(output) = pipeline.poll(Wait::Never) {
+                let expected = codes(seen).map(|code| code.wrapping_add(layers as i8));
+                assert_eq!(output.output(0).unwrap(), expected, "frame {seen}");
+                seen += 1;
+            }
+            if seen == frames {
+                pipeline.stop();
+            }
+            Hosted::now().after(Ticks(Hosted::tick_hz() / 1000))
+        });
+        assert_eq!(fed, Ok(()));
+    });
+    assert_eq!(seen, frames);
 }
 
 #[test]

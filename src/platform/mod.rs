@@ -1,6 +1,8 @@
 //! What the runtime needs from the machine below it: waiting, waking and time.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(all(feature = "baremetal", target_arch = "aarch64"))]
+pub mod baremetal;
 #[cfg(feature = "std")]
 pub mod hosted;
 

@@ -50,7 +50,8 @@ fn frames_pass<P: Platform>(members: usize, frames: u32) {
             let follow = |member| {
                 move || {
                     let mut done = 0;
-                    while state.team.next(done, || state.stopped.load(Ordering::Acquire)) {
+                    let stopped = || state.stopped.load(Ordering::Acquire);
+                    while state.team.next(done, || (!stopped()).then_some(Ticks::NEVER)) {
                         done += 1;
                         state.work(member, done);
                     }

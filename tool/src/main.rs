@@ -27,7 +27,7 @@ enum Command {
     Plan(plan::Args),
     /// Show what networks take of RAM and flash
     Memory(memory::Args),
-    /// Classify pictures
+    /// Classify pictures, or run noise
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
     Verify(verify::Args),

@@ -3,6 +3,7 @@
 //! ```text
 //! main -> steps -> skips, summary                  runs the suite, reports all failures
 //!           |---> frame_path -> assembly           looks at machine code
+//! main -----+---> bare_metal                       boots firmware in an emulator
 //!           v
 //! main -> setup -> apt, build_std -> rust_src      installs what is missing
 //!           |
@@ -13,6 +14,7 @@
 
 mod apt;
 mod assembly;
+mod bare_metal;
 mod build_std;
 mod command;
 mod frame_path;
@@ -29,6 +31,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::bare_metal::Scope;
+use crate::bare_metal::commands::{self, CountArgs, QemuArgs};
 use crate::setup::{Item, Setup};
 use crate::steps::Step;
 use crate::workspace::Workspace;
@@ -58,7 +62,20 @@ enum Task {
         /// Runs only this step; may be given several times.
         #[arg(long, value_name = "NAME")]
         only: Vec<Step>,
+        /// Boots all networks on all kinds of cores, not a choice of them
+        #[arg(long)]
+        all: bool,
+        /// Takes what firmware prints as what it should print
+        #[arg(long)]
+        bless: bool,
     },
+    /// Boots a network on an emulated board and compares it with the hosted run.
+    ///
+    /// Imports and plans it, builds the board's firmware, and boots that. Succeeds only if the
+    /// self-test is met and all outputs are those of the hosted run.
+    Qemu(QemuArgs),
+    /// Counts the guest instructions of one inference on one core, exactly repeatable.
+    Count(CountArgs),
 }
 
 fn main() -> Result<ExitCode> {
@@ -66,10 +83,19 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::from_env()?;
     let good = match cli.task {
         Task::Setup => Setup::new(&workspace)?.run(Item::ALL).is_complete(),
-        Task::Test { only } => {
+        Task::Qemu(args) => {
+            Setup::new(&workspace)?.require(&[Item::BareTarget, Item::QemuSystem])?;
+            commands::qemu(&workspace, &args)?
+        }
+        Task::Count(args) => {
+            Setup::new(&workspace)?.require(&[Item::BareTarget, Item::QemuSystem])?;
+            commands::count(&workspace, &args)?;
+            true
+        }
+        Task::Test { only, all, bless } => {
             let wanted = |step: &Step| only.is_empty() || only.contains(step);
             let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
-            steps::run_all(&workspace, &steps)?.is_success()
+            steps::run_all(&workspace, &steps, Scope { all, bless })?.is_success()
         }
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -22,6 +22,9 @@ pub(crate) const CROSS_GCC: &str = "aarch64-linux-gnu-gcc";
 /// Runs programs of [`LINUX_TARGET`] on any machine.
 pub(crate) const QEMU: &str = "qemu-aarch64";
 
+/// Runs firmware.
+pub(crate) const QEMU_SYSTEM: &str = "qemu-system-aarch64";
+
 /// Something a step needs on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Item {
@@ -31,6 +34,7 @@ pub(crate) enum Item {
     LinuxTarget,
     CrossGcc,
     Qemu,
+    QemuSystem,
 }
 
 impl Item {
@@ -42,6 +46,7 @@ impl Item {
         Self::LinuxTarget,
         Self::CrossGcc,
         Self::Qemu,
+        Self::QemuSystem,
     ];
 
     fn source(self) -> Source {
@@ -52,6 +57,7 @@ impl Item {
             Self::LinuxTarget => Source::Target(LINUX_TARGET),
             Self::CrossGcc => Source::Packages(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
             Self::Qemu => Source::Packages(&["qemu-user"]),
+            Self::QemuSystem => Source::Packages(&["qemu-system-arm"]),
         }
     }
 }
@@ -65,6 +71,7 @@ impl fmt::Display for Item {
             Self::LinuxTarget => LINUX_TARGET,
             Self::CrossGcc => CROSS_GCC,
             Self::Qemu => QEMU,
+            Self::QemuSystem => QEMU_SYSTEM,
         })
     }
 }
@@ -140,6 +147,18 @@ impl<'a> Setup<'a> {
         missing
     }
 
+    /// Ensures `items`, in silence where they are present.
+    ///
+    /// # Errors
+    /// One cannot be installed.
+    pub(crate) fn require(&self, items: &[Item]) -> Result<()> {
+        let absent: Vec<Item> = items.iter().copied().filter(|&i| !self.is_present(i)).collect();
+        match self.run(&absent).reason(items) {
+            Some(reason) => bail!(reason),
+            None => Ok(()),
+        }
+    }
+
     fn is_present(&self, item: Item) -> bool {
         match item.source() {
             Source::Component { subcommand, .. } => {
@@ -152,7 +171,10 @@ impl<'a> Setup<'a> {
                 capture(self.workspace.command(CROSS_GCC).args(ask))
                     .is_ok_and(|path| path.contains('/'))
             }
-            Source::Packages(_) => capture(self.workspace.command(QEMU).arg("--version")).is_ok(),
+            Source::Packages(_) => {
+                let program = if item == Item::Qemu { QEMU } else { QEMU_SYSTEM };
+                capture(self.workspace.command(program).arg("--version")).is_ok()
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! cargo hides what a passing test prints. So a test that skips itself also appends its line,
 //! `skipped: NAME: REASON`, to the file that the variable `PIPEIT_SKIP_LOG` names.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -26,6 +27,15 @@ impl SkipLog {
     /// What `PIPEIT_SKIP_LOG` has to be.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes that `test` is left out.
+    pub(crate) fn add(&self, test: &str, reason: &str) -> Result<()> {
+        let line = format!("skipped: {test}: {reason}\n");
+        print!("{line}");
+        let file = OpenOptions::new().append(true).open(&self.path);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .context("cannot write the log of skipped tests")
     }
 
     /// Removes the file and returns its distinct lines.

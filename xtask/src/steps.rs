@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::bare_metal::{self, Scope};
 use crate::command::stream;
 use crate::frame_path;
 use crate::setup::{CROSS_GCC, Item, QEMU, Setup};
@@ -40,6 +41,9 @@ pub(crate) enum Step {
     /// The machine code of the frame path: no panics, and floats only where they must be
     #[value(alias = "frame path")]
     FramePath,
+    /// Firmware in an emulator: networks, faults, sizes, logs
+    #[value(alias = "bare metal")]
+    BareMetal,
     /// Tests of runtime and tool for 64-bit Arm Linux, emulated
     #[value(alias = "aarch64 tests")]
     Aarch64Tests,
@@ -55,6 +59,7 @@ impl Step {
             Self::Docs => "docs",
             Self::NoStd => "no_std",
             Self::FramePath => "frame path",
+            Self::BareMetal => "bare metal",
             Self::Aarch64Tests => "aarch64 tests",
         }
     }
@@ -67,6 +72,7 @@ impl Step {
             Self::HostTests | Self::Loom | Self::Docs => &[],
             Self::NoStd => &[Item::Clippy, Item::BareTarget],
             Self::FramePath => &[Item::BareTarget],
+            Self::BareMetal => &[Item::Rustfmt, Item::Clippy, Item::BareTarget, Item::QemuSystem],
             Self::Aarch64Tests => &[Item::LinuxTarget, Item::CrossGcc, Item::Qemu],
         }
     }
@@ -105,14 +111,20 @@ impl Step {
                     command.args(["--target", BARE_TARGET, "--no-default-features"]).args(features);
                     command
                 };
-                let variants: [&[&str]; 3] =
-                    [&[], &["--features", "defmt"], &["--features", "log"]];
+                let variants: [&[&str]; 4] = [
+                    &[],
+                    &["--features", "defmt"],
+                    &["--features", "log"],
+                    &["--features", "baremetal"],
+                ];
                 let both = |&features: &&[&str]| {
                     [bare("build", features), deny_warnings(bare("clippy", features))]
                 };
                 variants.iter().flat_map(both).collect()
             }
             Self::FramePath => vec![frame_path::build(workspace)],
+            // More than commands: see `run`.
+            Self::BareMetal => vec![],
             Self::Aarch64Tests => {
                 let mut test = cargo(&["test", "--package", "pipeit-rt"]);
                 test.args(["--package", "pipeit-tool", "--target", LINUX_TARGET]);
@@ -123,15 +135,18 @@ impl Step {
     }
 
     /// Runs it; returns why it failed, if it did.
-    fn run(self, workspace: &Workspace, skips: &SkipLog) -> Vec<String> {
-        if self != Self::FramePath {
-            return failures(&mut self.commands(workspace, skips));
+    fn run(self, workspace: &Workspace, skips: &SkipLog, scope: Scope) -> Vec<String> {
+        match self {
+            Self::FramePath => {
+                let found = frame_path::clean(workspace).and_then(|()| {
+                    self.commands(workspace, skips).iter_mut().try_for_each(stream)?;
+                    frame_path::findings(workspace)
+                });
+                found.unwrap_or_else(|error| vec![format!("{error:#}")])
+            }
+            Self::BareMetal => bare_metal::run_suite(workspace, skips, scope),
+            _ => failures(&mut self.commands(workspace, skips)),
         }
-        let found = frame_path::clean(workspace).and_then(|()| {
-            self.commands(workspace, skips).iter_mut().try_for_each(stream)?;
-            frame_path::findings(workspace)
-        });
-        found.unwrap_or_else(|error| vec![format!("{error:#}")])
     }
 }
 
@@ -163,7 +178,7 @@ fn emulated(mut test: Command) -> Command {
 }
 
 /// Sets up what `steps` need, runs them all and shows what came of them.
-pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<Summary> {
+pub(crate) fn run_all(workspace: &Workspace, steps: &[Step], scope: Scope) -> Result<Summary> {
     println!("=== setup");
     let needed = |item: &Item| steps.iter().any(|step| step.needs().contains(item));
     let items: Vec<Item> = Item::ALL.iter().copied().filter(needed).collect();
@@ -176,7 +191,7 @@ pub(crate) fn run_all(workspace: &Workspace, steps: &[Step]) -> Result<Summary> 
         let start = Instant::now();
         let failures = match missing.reason(step.needs()) {
             Some(reason) => vec![reason],
-            None => step.run(workspace, &skips),
+            None => step.run(workspace, &skips, scope),
         };
         let outcome = Outcome { name: step.name(), took: start.elapsed(), failures };
         println!("=== {}: {} ({})", outcome.name, outcome.word(), seconds(outcome.took));

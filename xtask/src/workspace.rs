@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +17,7 @@ const CLEARED: &[&str] = &[
     "CARGO_BUILD_TARGET",
     "CARGO_ENCODED_RUSTDOCFLAGS",
     "CARGO_ENCODED_RUSTFLAGS",
+    "PIPEIT_ARTEFACT",
     "PIPEIT_EMULATED",
     "PIPEIT_SKIP_LOG",
     "RUSTC_BOOTSTRAP",
@@ -48,6 +50,23 @@ impl Workspace {
     /// Folder of build results, an absolute path.
     pub(crate) fn target_dir(&self) -> &Path {
         &self.target_dir
+    }
+
+    /// The workspace of the firmware.
+    pub(crate) fn boards(&self) -> PathBuf {
+        self.root.join("boards")
+    }
+
+    /// The workspace's own folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Folder of firmware and artefacts to boot, which is there afterwards.
+    pub(crate) fn bare_metal_dir(&self) -> Result<PathBuf> {
+        let dir = self.target_dir.join("bare-metal");
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        Ok(dir)
     }
 
     /// A command that runs in the workspace's root, free of [`CLEARED`] variables.

@@ -1,11 +1,14 @@
-//! `pipeit run`: pictures or arrays through a network.
+//! `pipeit run`: pictures, arrays or noise through a network.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use pipeit_rt::Plan;
+use pipeit_rt::artefact::Checksum;
 use pipeit_rt::model::Port;
+use pipeit_rt::platform::hosted::Machine;
 use serde_json::{Value, json};
 
 use super::{CommandError, progress};
@@ -13,6 +16,7 @@ use crate::arrays::{Array, ArrayReason, dequantize};
 use crate::artefact;
 use crate::images::{self, ImageInput, Normalize};
 use crate::load::load;
+use crate::noise::Noise;
 use crate::planning::{PlanArgs, choose};
 use crate::session::{fill, stream, with_pipeline};
 
@@ -22,8 +26,12 @@ pub struct Args {
     /// Network (.tflite) or artefact (.pipeit)
     pub model: PathBuf,
     /// Pictures (PNG, JPEG, BMP), folders of them, or arrays (.npy) of one or more frames
-    #[arg(required = true)]
+    #[arg(required_unless_present = "noise")]
     pub images: Vec<PathBuf>,
+    /// Sends N frames of noise instead and prints a checksum of all outputs: what a firmware
+    /// has to print, too
+    #[arg(long, value_name = "N", conflicts_with_all = ["images", "labels", "normalize"])]
+    pub noise: Option<usize>,
     /// Text file with the name of a class per line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
@@ -69,6 +77,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let model = artefact.model;
     let (machine, plan) = choose(&artefact, &args.plan)?;
     let plan = plan.check(model)?;
+    if let Some(frames) = args.noise {
+        return run_noise(&plan, &machine, frames, args.json, out);
+    }
     let ([input], [output, ..]) = (model.inputs, model.outputs) else {
         return Err(CommandError::Inputs { inputs: model.inputs.len() });
     };
@@ -154,6 +165,52 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     }
     let frames = results.len();
     writeln!(out, "{frames} frames in {seconds:.2} s: {frames_per_second:.1} frames/s")?;
+    Ok(())
+}
+
+/// The seed of the frames of `--noise`: another than that of golden vectors.
+const NOISE_SEED: u64 = 1;
+
+fn run_noise(
+    plan: &Plan<'_>,
+    machine: &Machine,
+    frames: usize,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mut noise = Noise::new(NOISE_SEED);
+    let mut left = frames;
+    let mut outputs = Checksum::new();
+    let bar = progress(frames, "frames");
+    let begun = Instant::now();
+    with_pipeline(plan, machine, |pipeline| {
+        stream(
+            pipeline,
+            |frame| {
+                let more = left > 0;
+                if more {
+                    left -= 1;
+                    fill(frame, &noise.frame(plan.model()));
+                }
+                more
+            },
+            |frame| {
+                for codes in (0..).map_while(|output| frame.output(output)) {
+                    outputs.update(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>());
+                }
+                bar.inc(1);
+            },
+        )
+    })??;
+    let seconds = begun.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    let hash = format!("{:08x}", outputs.finish());
+    if json {
+        let report = json!({ "frames": frames, "seconds": seconds, "hash": hash });
+        writeln!(out, "{report}")?;
+    } else {
+        writeln!(out, "{frames} frames of noise in {seconds:.2} s, hash {hash}")?;
+    }
     Ok(())
 }
 

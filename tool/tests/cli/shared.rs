@@ -78,6 +78,7 @@ fn photos_are_recognised() {
     let args = run::Args {
         model: shared.join("models/mobilenet_v1_1.0_224_quant_stitched.tflite"),
         images: vec![shared.join("photos")],
+        noise: None,
         labels: Some(shared.join("photos/imagenet_labels.txt")),
         top: 1,
         normalize: None,

@@ -1,0 +1,131 @@
+//! What the build scripts of boards share.
+//!
+//! [`build`] turns `board.toml` into the constants `NAME`, `CLUSTERS`, `AFFINITIES` and
+//! `BOOT_CORE` of `board.rs`, and has programs linked by `linker/<name>.ld`. When the variable
+//! `PIPEIT_ARTEFACT` names an artefact, a program that includes `network.rs` has it linked in; the
+//! constant `KERNELS` there are the kernels that it needs, or all.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::Write;
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use aligned_vec::{AVec, ConstAlign};
+use pipeit_rt::Artefact;
+use pipeit_rt::artefact::Header;
+use pipeit_rt::kernels::Path as KernelPath;
+use pipeit_rt::region::Region;
+use pipeit_rt::weights::ALIGNMENT;
+use serde::Deserialize;
+
+/// The part of `board.toml` that a firmware is built from.
+#[derive(Deserialize)]
+struct Description {
+    name: String,
+    #[serde(default)]
+    boot_core: usize,
+    clusters: Vec<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    name: String,
+    /// The affinity fields of `MPIDR_EL1`, per core.
+    affinities: Vec<u64>,
+}
+
+/// The variable that names the artefact to link in.
+const ARTEFACT: &str = "PIPEIT_ARTEFACT";
+
+/// Does what a board's build script has to do.
+///
+/// # Errors
+///
+/// A file cannot be used; the message names it.
+pub fn build() -> Result<(), Box<dyn Error>> {
+    let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let file = package.join("board.toml");
+    println!("cargo:rerun-if-changed={}", file.display());
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let board: Description =
+        toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    fs::write(out.join("board.rs"), constants(&board)?)?;
+    fs::write(out.join("network.rs"), network()?)?;
+    link(&package, &board.name)
+}
+
+fn constants(board: &Description) -> Result<String, std::fmt::Error> {
+    let mut code = String::new();
+    let affinities: Vec<u64> = board.clusters.iter().flat_map(|c| c.affinities.clone()).collect();
+    writeln!(code, "const NAME: &str = {:?};", board.name)?;
+    writeln!(code, "const BOOT_CORE: usize = {};", board.boot_core)?;
+    writeln!(code, "const AFFINITIES: &[u64] = &{affinities:?};")?;
+    writeln!(code, "const CLUSTERS: &[pipeit_board::Cluster] = &[")?;
+    for Cluster { name, affinities } in &board.clusters {
+        let cores = affinities.len();
+        writeln!(code, "    pipeit_board::Cluster {{ name: {name:?}, cores: {cores} }},")?;
+    }
+    writeln!(code, "];")?;
+    Ok(code)
+}
+
+/// The kernels, and the artefact as data of its own section if there is one.
+fn network() -> Result<String, Box<dyn Error>> {
+    println!("cargo:rerun-if-env-changed={ARTEFACT}");
+    let Some(path) = env::var_os(ARTEFACT) else {
+        return Ok(kernels("&pipeit_rt::kernels::REFERENCE"));
+    };
+    let path = fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    println!("cargo:rerun-if-changed={}", path.display());
+    let bytes = fs::read(&path)?;
+    let operators = operators(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut code = kernels("&NEEDED");
+    code += "static NEEDED: pipeit_rt::kernels::KernelTable = pipeit_rt::kernels::KernelTable {\n";
+    for name in operators {
+        writeln!(code, "    {name}: Some(pipeit_rt::kernels::reference::{name}),")?;
+    }
+    code += "    ..pipeit_rt::kernels::KernelTable::empty(\
+             pipeit_rt::kernels::Path::Reference, || true)\n};\n";
+    let len = bytes.len();
+    writeln!(
+        code,
+        "#[repr(C, align(64))]\n\
+         struct Artefact([u8; {len}]);\n\
+         #[used]\n\
+         #[unsafe(link_section = \".artefact\")]\n\
+         static ARTEFACT: Artefact = Artefact(*include_bytes!({path:?}));"
+    )?;
+    Ok(code)
+}
+
+fn kernels(tables: &str) -> String {
+    format!("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = &[{tables}];\n")
+}
+
+/// The operators an artefact needs kernels for, by the names of those.
+fn operators(bytes: &[u8]) -> Result<BTreeSet<String>, Box<dyn Error>> {
+    let bytes = AVec::<u8, ConstAlign<ALIGNMENT>>::from_slice(ALIGNMENT, bytes);
+    let mut tables = vec![MaybeUninit::uninit(); Header::read(&bytes)?.table_bytes()];
+    let model = Artefact::open(&bytes, &mut Region::new(&mut tables))?.model;
+    if let Some(path) = model.paths.iter().find(|&&path| path != KernelPath::Reference) {
+        return Err(format!("no kernels for path {path}").into());
+    }
+    Ok(model.ops.iter().map(|op| op.name().to_lowercase()).collect())
+}
+
+fn link(package: &Path, board: &str) -> Result<(), Box<dyn Error>> {
+    let folder = package.join("../../linker");
+    let folder = fs::canonicalize(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let script = folder.join(format!("{board}.ld"));
+    println!("cargo:rerun-if-changed={}", folder.display());
+    println!("cargo:rustc-link-search={}", folder.display());
+    println!("cargo:rustc-link-arg=-T{}", script.display());
+    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
+        println!("cargo:rustc-link-arg=-Tdefmt.x");
+    }
+    Ok(())
+}

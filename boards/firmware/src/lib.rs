@@ -1,0 +1,207 @@
+//! A firmware that runs a network over all cores of a board, checks it, and tells how it went.
+//!
+//! 1. starts the cores, those that do not come are named and left out;
+//! 2. validates the artefact, linked in or loaded to its address;
+//! 3. takes the best plan that fits the cores, and memory for exactly that;
+//! 4. runs the golden vectors through it, then frames from a [`Source`];
+//! 5. prints statistics and a checksum of all outputs; exits with 0, or with the code of the
+//!    [`Failure`].
+#![no_std]
+#![cfg_attr(not(feature = "faults"), forbid(unsafe_code))]
+
+mod arguments;
+mod exit;
+#[cfg(feature = "faults")]
+mod faults;
+mod feed;
+mod machine;
+mod source;
+mod trace;
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use pipeit_board::{MAX_CORES, board, cores, pmu, println, regions, stack};
+use pipeit_rt::artefact::Header;
+use pipeit_rt::kernels::KernelTable;
+use pipeit_rt::plan::Plan;
+use pipeit_rt::platform::baremetal::WfeEvent;
+use pipeit_rt::platform::{Event, Platform, Ticks};
+use pipeit_rt::region::Region;
+use pipeit_rt::{Artefact, Pipeline};
+
+use arguments::{Arguments, Count};
+pub use exit::Failure;
+use feed::Feed;
+use machine::{Cores, Machine};
+pub use source::{Noise, Source};
+
+/// Stages that statistics are kept of: every stage has a core.
+const MAX_STAGES: usize = MAX_CORES;
+
+/// Longest command line.
+const ARGUMENT_BYTES: usize = 512;
+
+/// Runs the network on the frames of `source`, with the kernels of these tables.
+pub fn run(kernels: &'static [&'static KernelTable], source: &mut dyn Source) -> ! {
+    match program(kernels, source) {
+        Ok(()) => end("ok", 0),
+        Err(failure) => fail(failure),
+    }
+}
+
+/// Tells the failure and ends the program; of several cores that call it, one is heard.
+fn fail(failure: Failure) -> ! {
+    static IS_FAILING: AtomicBool = AtomicBool::new(false);
+    if IS_FAILING.swap(true, Ordering::Relaxed) {
+        cores::park();
+    }
+    println!("failed: {failure}");
+    let (name, code) = failure.code();
+    end(name, code)
+}
+
+fn end(name: &str, code: u8) -> ! {
+    println!("exit: {name} ({code})");
+    pipeit_board::exit(code)
+}
+
+fn program(
+    kernels: &'static [&'static KernelTable],
+    source: &mut dyn Source,
+) -> Result<(), Failure> {
+    let mut words = [0; ARGUMENT_BYTES];
+    let words = (board().arguments)(&mut words).unwrap_or_default();
+    let arguments = Arguments::parse(words, board())?;
+    let cores = start_cores(&arguments)?;
+    let mut region = memory(&arguments);
+    let all = region.left();
+
+    let bytes = regions::artefact();
+    let header = Header::front(bytes)?;
+    let bytes = bytes.get(..header.total_bytes as usize).unwrap_or(bytes);
+    let artefact = Artefact::open(bytes, &mut region)?;
+    let artefact = region.place(artefact)?;
+    let tables = all - region.left();
+    let plan = artefact.best_plan(&cores.topology).map_err(Failure::NoPlan)?;
+    print_plan(artefact, plan, bytes.len());
+
+    #[cfg(feature = "faults")]
+    let kernels = faults::kernels(kernels, &mut region)?;
+    let mut pipeline = Pipeline::new(plan, &cores.topology, kernels, &mut region)?;
+    let stall = Machine::tick_hz().saturating_mul(arguments.stall_ms.into()) / 1000;
+    pipeline.set_stall_timeout(Ticks(stall));
+    let pipeline: &'static Pipeline<'static, Machine> = region.place(pipeline)?;
+    if arguments.count != Count::Nothing {
+        pmu::start();
+    }
+    if arguments.count == Count::Layers {
+        trace::start();
+    }
+    let own = cores.id(cores::number());
+    let job = region.place(move |number| work(pipeline, &cores, number))?;
+    println!(
+        "memory: tables {tables}, arena {}, all {} of {all} bytes",
+        plan.arena_bytes(),
+        all - region.left()
+    );
+
+    cores::run_on_others(job);
+    #[cfg(feature = "faults")]
+    faults::before_work();
+    let mut feed = Feed::new(pipeline, artefact, source, &arguments);
+    if let Some(own) = own {
+        pipeline.run_core_beside(own, || feed.step())?;
+    }
+    // Where the plan has no work for this core, it only feeds.
+    let event = WfeEvent::new();
+    while !feed.is_over() {
+        let next = feed.step();
+        event.wait(event.count(), next);
+    }
+    report(pipeline, &feed, &arguments)
+}
+
+/// The work of every other core.
+fn work(pipeline: &Pipeline<'static, Machine>, cores: &Cores, number: usize) {
+    let Some(core) = cores.id(number) else { return };
+    #[cfg(feature = "faults")]
+    faults::before_work();
+    if let Err(error) = pipeline.run_core(core) {
+        fail(error.into());
+    }
+}
+
+fn start_cores(arguments: &Arguments) -> Result<Cores, Failure> {
+    let declared: usize = arguments.clusters.iter().map(|&cores| usize::from(cores)).sum();
+    println!("pipeit on {}, from EL{}", board().name, cores::reset_level());
+    cores::start(declared, |core, why| println!("core {core} is missing: {why}"));
+    let error = arguments::ArgumentError::Value { key: "clusters" };
+    let cores = Cores::up(&arguments.clusters).map_err(|_| error)?;
+    println!("cores: {} of {declared}", cores.topology.total_cores());
+    Ok(cores)
+}
+
+fn memory(arguments: &Arguments) -> Region<'static> {
+    let free = regions::take_free().unwrap_or_default();
+    let len = free.len().min(arguments.ram_bytes as usize);
+    Region::new(free.get_mut(..len).unwrap_or_default())
+}
+
+fn print_plan(artefact: &Artefact<'static>, plan: &'static Plan<'static>, bytes: usize) {
+    let index = artefact.plans.iter().position(|found| core::ptr::eq(found, plan));
+    println!(
+        "artefact: {bytes} bytes, {} layers, {} plans",
+        artefact.model.layers.len(),
+        artefact.plans.len()
+    );
+    let index = index.unwrap_or(0);
+    let why = if index == 0 { "" } else { ", those before need more cores" };
+    println!("plan {index}: {} slots{why}", plan.needs.slots);
+    for (index, stage) in plan.stages.iter().enumerate() {
+        print_stage(plan, index, &stage.layers);
+    }
+}
+
+fn print_stage(plan: &Plan<'_>, index: usize, layers: &Range<u16>) {
+    println!("stage {index}: layers {}-{}", layers.start, layers.end.saturating_sub(1));
+    for team in plan.teams_of(index) {
+        let (first, cores, path) =
+            (team.first_core, team.cores, plan.path(team.cluster).map_or("?", |path| path.name()));
+        let last = first + cores.saturating_sub(1);
+        println!("  cluster {} cores {first}-{last} {path}", team.cluster.0);
+    }
+}
+
+fn report(
+    pipeline: &Pipeline<'static, Machine>,
+    feed: &Feed<'_>,
+    arguments: &Arguments,
+) -> Result<(), Failure> {
+    let us = |ticks: Ticks| ticks.0.saturating_mul(1_000_000) / Machine::tick_hz().max(1);
+    if let Some(failure) = feed.failure() {
+        return Err(failure);
+    }
+    #[cfg(feature = "faults")]
+    faults::report();
+    println!("self-test: ok");
+    for (stage, stats) in (0..).map_while(|stage| Some((stage, feed.stats(stage)?))) {
+        println!(
+            "stage {stage}: {} frames, busy {} us, starved {} us",
+            stats.frames,
+            us(stats.busy),
+            us(stats.starved)
+        );
+    }
+    for (layer, cycles) in trace::cycles(pipeline.plan().model().layers.len()).enumerate() {
+        println!("layer {layer}: {cycles} cycles");
+    }
+    if arguments.count != Count::Nothing {
+        println!("frame: {} cycles", feed.cycles());
+    }
+    let up = (0..MAX_CORES).filter(|&core| cores::is_up(core));
+    let used = up.map(stack::high_water).max().unwrap_or(0);
+    println!("stack: {used} of {} bytes", stack::STACK_BYTES);
+    println!("frames {}, hash {:08x}", arguments.frames, feed.hash());
+    Ok(())
+}

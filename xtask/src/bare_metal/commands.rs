@@ -1,0 +1,210 @@
+//! `cargo xtask qemu` and `cargo xtask count`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::board::Board;
+use super::emulator::{Clock, Guest, Report};
+use super::image::{Image, Options};
+use super::tool::Tool;
+use crate::workspace::Workspace;
+
+/// Longest time for a run, in seconds.
+const LIMIT_S: u32 = 600;
+
+/// Flags of `cargo xtask qemu`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct QemuArgs {
+    /// Network (.tflite), or artefact (.pipeit) to run as it is
+    network: PathBuf,
+    /// Board, a folder in boards/
+    #[arg(long, default_value = "qemu-virt")]
+    board: String,
+    /// Cores that boot [default: as many as declared]
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// Clusters that are declared, such as 4+4 [default: one of all cores]
+    #[arg(long, value_name = "N+N", value_parser = parse_clusters)]
+    clusters: Option<Clusters>,
+    /// Kind of core, such as cortex-a53 [default: the board's]
+    #[arg(long)]
+    cpu: Option<String>,
+    /// Frames to stream
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    frames: u32,
+    /// Plan to put first, over clusters c0, c1, …; repeatable [default: a stage per cluster]
+    #[arg(long, value_name = "SPEC")]
+    stages: Vec<String>,
+    /// Start at EL2 instead of EL1
+    #[arg(long)]
+    el2: bool,
+    /// Emulate every core on a host thread of its own
+    #[arg(long)]
+    parallel: bool,
+}
+
+/// Cores of each cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clusters(pub(crate) Vec<usize>);
+
+fn parse_clusters(text: &str) -> Result<Clusters, String> {
+    let cores: Result<Vec<usize>, _> = text.split('+').map(str::parse).collect();
+    let cores = cores.ok().filter(|cores| !cores.contains(&0));
+    cores.map(Clusters).ok_or_else(|| "want numbers of cores such as 4+4".to_owned())
+}
+
+impl Clusters {
+    /// As the firmware and this program take them.
+    pub(crate) fn spec(&self) -> String {
+        self.0.iter().map(usize::to_string).collect::<Vec<_>>().join("+")
+    }
+
+    /// The partition with one stage per cluster.
+    pub(crate) fn stage_each(&self) -> String {
+        let stages = self.0.iter().enumerate().map(|(index, cores)| format!("c{index}*{cores}"));
+        stages.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Boots a network; whether it gave the bytes of the hosted run.
+pub(crate) fn qemu(workspace: &Workspace, args: &QemuArgs) -> Result<bool> {
+    let board = Board::load(workspace, &args.board)?;
+    let clusters = match (&args.clusters, args.cores) {
+        (Some(clusters), _) => clusters.clone(),
+        (None, Some(cores)) => Clusters(vec![cores]),
+        (None, None) => Clusters(board.clusters()),
+    };
+    let declared: usize = clusters.0.iter().sum();
+    if declared > board.cores() {
+        bail!("{} has {} cores, not {declared}", board.name, board.cores());
+    }
+    let tool = Tool::build(workspace)?;
+    let image = Image::build(workspace, &board, Options::default())?;
+    let artefact = match is_artefact(&args.network) {
+        true => std::path::absolute(&args.network)?,
+        false => {
+            let artefact = artefact_path(workspace, &args.network)?;
+            let mut stages = args.stages.clone();
+            if stages.is_empty() && clusters.0.len() > 1 {
+                stages.push(clusters.stage_each());
+            }
+            let network = std::path::absolute(&args.network)?;
+            tool.import(workspace, &network, &clusters.0, &stages, &artefact)?;
+            artefact
+        }
+    };
+    let expected = tool.hash(workspace, &artefact, args.frames)?;
+    let guest = Guest {
+        board: &board,
+        image: &image,
+        artefact: Some(&artefact),
+        cores: args.cores.unwrap_or(declared),
+        cpu: args.cpu.as_deref(),
+        el2: args.el2,
+        clock: if args.parallel { Clock::Parallel } else { Clock::Host },
+        arguments: format!("clusters={} frames={}", clusters.spec(), args.frames),
+        limit_s: LIMIT_S,
+    };
+    let report = guest.run(workspace, |line| println!("{line}"))?;
+    let agrees = report.code == 0 && report.hash() == Some(&expected);
+    println!("hosted: hash {expected}, {}", if agrees { "the same" } else { "NOT the same" });
+    Ok(agrees)
+}
+
+fn is_artefact(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pipeit")
+}
+
+/// Where the artefact made of `network` goes.
+fn artefact_path(workspace: &Workspace, network: &Path) -> Result<PathBuf> {
+    let name = network.file_stem().context("the network is a file")?.to_string_lossy();
+    Ok(workspace.bare_metal_dir()?.join(format!("{name}.pipeit")))
+}
+
+/// Flags of `cargo xtask count`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct CountArgs {
+    /// Network (.tflite)
+    network: PathBuf,
+    /// Kind of core: cortex-a53, cortex-a76, max, …
+    #[arg(long, default_value = "cortex-a53")]
+    cpu: String,
+    /// Counts the instructions of each layer, too
+    #[arg(long)]
+    per_layer: bool,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Counts the guest instructions of one inference on one core.
+pub(crate) fn count(workspace: &Workspace, args: &CountArgs) -> Result<()> {
+    let board = Board::load(workspace, "qemu-virt")?;
+    let tool = Tool::build(workspace)?;
+    let image = Image::build(workspace, &board, Options::default())?;
+    let artefact = artefact_path(workspace, &args.network)?;
+    let network = std::path::absolute(&args.network)?;
+    tool.import(workspace, &network, &[1], &[], &artefact)?;
+    let run = |what: &str| -> Result<Report> {
+        let guest = Guest {
+            board: &board,
+            image: &image,
+            artefact: Some(&artefact),
+            cores: 1,
+            cpu: Some(&args.cpu),
+            el2: false,
+            clock: Clock::Counted,
+            arguments: format!("clusters=1 frames=1 count={what}"),
+            limit_s: LIMIT_S,
+        };
+        let report = guest.run(workspace, |_| ())?;
+        if report.code != 0 {
+            bail!("the firmware failed:\n{}", report.lines.join("\n"));
+        }
+        Ok(report)
+    };
+    // Apart from the layers, whose counting counts.
+    let instructions = run("frame")?.cycles("frame").context("no count")?;
+    let mut layers = Vec::new();
+    if args.per_layer {
+        let report = run("layers")?;
+        let inspected = tool.inspect(workspace, &artefact)?;
+        let described = inspected["layers"].as_array().context("pipeit inspect tells no layers")?;
+        for (index, layer) in described.iter().enumerate() {
+            let op = layer["op"].as_str().unwrap_or("?");
+            let count = report.cycles(&format!("layer {index}")).context("no count of a layer")?;
+            println!("{index:5}  {op:24} {count:>14}");
+            layers.push(json!({ "layer": index, "op": op, "instructions": count }));
+        }
+    }
+    println!("{instructions} instructions on {}", args.cpu);
+    if args.json {
+        let mut object = json!({
+            "network": args.network.display().to_string(),
+            "cpu": args.cpu,
+            "instructions": instructions,
+        });
+        if args.per_layer {
+            object["layers"] = layers.into();
+        }
+        println!("{object}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_are_numbers_of_cores() {
+        let clusters = parse_clusters("4+2").unwrap();
+        assert_eq!(clusters, Clusters(vec![4, 2]));
+        assert_eq!(clusters.spec(), "4+2");
+        assert_eq!(clusters.stage_each(), "c0*4 c1*2");
+        assert!(parse_clusters("4+").is_err());
+        assert!(parse_clusters("0").is_err());
+    }
+}
