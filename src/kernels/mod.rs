@@ -229,6 +229,14 @@ macro_rules! operators {
                 }
             }
 
+            /// The field of [`KernelTable`] that has its kernel.
+            #[must_use]
+            pub const fn field(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => stringify!($field),)*
+                }
+            }
+
             /// [`Operator::IN_PLACE`] of the operator inside.
             #[must_use]
             pub const fn in_place(&self) -> bool {

@@ -77,19 +77,15 @@ fn constants(board: &Description) -> Result<String, std::fmt::Error> {
 fn network() -> Result<String, Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed={ARTEFACT}");
     let Some(path) = env::var_os(ARTEFACT) else {
-        return Ok(kernels("&pipeit_rt::kernels::REFERENCE"));
+        // Whatever is loaded later may be packed for any path.
+        return Ok("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = \
+                   pipeit_rt::kernels::ALL;\n"
+            .to_owned());
     };
     let path = fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("cargo:rerun-if-changed={}", path.display());
     let bytes = fs::read(&path)?;
-    let operators = operators(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut code = kernels("&NEEDED");
-    code += "static NEEDED: pipeit_rt::kernels::KernelTable = pipeit_rt::kernels::KernelTable {\n";
-    for name in operators {
-        writeln!(code, "    {name}: Some(pipeit_rt::kernels::reference::{name}),")?;
-    }
-    code += "    ..pipeit_rt::kernels::KernelTable::empty(\
-             pipeit_rt::kernels::Path::Reference, || true)\n};\n";
+    let mut code = tables(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
     let len = bytes.len();
     writeln!(
         code,
@@ -106,15 +102,33 @@ fn kernels(tables: &str) -> String {
     format!("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = &[{tables}];\n")
 }
 
-/// The operators an artefact needs kernels for, by the names of those.
-fn operators(bytes: &[u8]) -> Result<BTreeSet<String>, Box<dyn Error>> {
+/// The kernel tables of the paths an artefact is packed for, with the kernels it needs only.
+fn tables(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
     let bytes = AVec::<u8, ConstAlign<ALIGNMENT>>::from_slice(ALIGNMENT, bytes);
     let mut tables = vec![MaybeUninit::uninit(); Header::read(&bytes)?.table_bytes()];
     let model = Artefact::open(&bytes, &mut Region::new(&mut tables))?.model;
-    if let Some(path) = model.paths.iter().find(|&&path| path != KernelPath::Reference) {
-        return Err(format!("no kernels for path {path}").into());
+    let mut code = String::new();
+    let mut names = Vec::new();
+    for (&path, ops) in model.paths.iter().zip(model.ops.chunks(model.layers.len())) {
+        let (name, all) = (path.name().to_uppercase(), all_kernels(path));
+        writeln!(code, "static {name}: pipeit_rt::kernels::KernelTable =")?;
+        writeln!(code, "    pipeit_rt::kernels::KernelTable {{")?;
+        for field in ops.iter().map(Op::field).collect::<BTreeSet<_>>() {
+            writeln!(code, "        {field}: {all}.{field},")?;
+        }
+        let empty = "pipeit_rt::kernels::KernelTable::empty";
+        writeln!(code, "        ..{empty}({all}.path, {all}.supported)\n    }};")?;
+        names.push(format!("&{name}"));
     }
-    Ok(model.ops.iter().map(|op| op.name().to_lowercase()).collect())
+    Ok(code + &kernels(&names.join(", ")))
+}
+
+/// The table with all kernels of `path`.
+fn all_kernels(path: KernelPath) -> String {
+    match path {
+        KernelPath::Reference => "pipeit_rt::kernels::REFERENCE".to_owned(),
+        path => format!("pipeit_rt::kernels::{path}::TABLE"),
+    }
 }
 
 fn link(package: &Path, board: &str) -> Result<(), Box<dyn Error>> {
