@@ -188,8 +188,17 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         }
         let tile = cells(output).and_then(|cells| Tile::new(cells, output.layout, region));
         if let Some(output) = tile {
+            let io = Io { inputs, output };
+            #[cfg(feature = "check-kernels")]
             // SAFETY: `run_core` has asked the table whether this core can execute it.
-            unsafe { table.run(op, &self.model.weights, &Io { inputs, output }) };
+            if !unsafe { crate::kernels::check::run(table, op, &self.model.weights, &io) } {
+                self.fail(RunError::Differs { path: table.path, layer: index });
+            }
+            #[cfg(not(feature = "check-kernels"))]
+            // SAFETY: as above.
+            unsafe {
+                table.run(op, &self.model.weights, &io);
+            }
         }
     }
 

@@ -30,6 +30,7 @@
 //! | `std` (default) | `platform::hosted`: threads as cores |
 //! | `baremetal` | `platform::baremetal`: cores of a machine without operating system (aarch64) |
 //! | `log`, `defmt` | messages |
+//! | `check-kernels` | the portable kernel beside every other: a difference ends the run |
 #![no_std]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 

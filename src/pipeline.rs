@@ -125,6 +125,14 @@ pub enum RunError {
         /// The layer its team was at.
         layer: u16,
     },
+    /// A kernel wrote other bytes than the portable one: only with the feature
+    /// `check-kernels`.
+    Differs {
+        /// The path of the kernel.
+        path: Path,
+        /// The layer.
+        layer: u16,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -136,6 +144,9 @@ impl fmt::Display for RunError {
             }
             Self::Stalled { core, layer } => write!(f, "core {} stalled in layer {layer}", core.0),
             Self::Died { core, layer } => write!(f, "core {} died in layer {layer}", core.0),
+            Self::Differs { path, layer } => {
+                write!(f, "the {path} kernel of layer {layer} differs from the portable one")
+            }
         }
     }
 }

@@ -314,6 +314,14 @@ fn a_core_that_hangs_is_named_within_its_deadline() {
     assert_eq!(failure_of(&HANGS, Ticks(Hosted::tick_hz() / 20), release), [stalled; 4]);
 }
 
+#[cfg(feature = "check-kernels")]
+#[test]
+fn a_kernel_that_writes_other_bytes_is_named() {
+    static IDLE: KernelTable = faulty(|_, _, _| ());
+    let differs = RunError::Differs { path: Path::Reference, layer: 0 };
+    assert_eq!(failure_of(&IDLE, Ticks::NEVER, || ()), [differs; 4]);
+}
+
 #[test]
 fn a_core_can_feed_the_pipeline_it_computes_for() {
     for own in [0, 1] {

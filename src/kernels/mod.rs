@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
+#[cfg(feature = "check-kernels")]
+#[allow(unsafe_code)]
+pub(crate) mod check;
 pub mod packed;
 pub mod reference;
 mod window;

@@ -18,6 +18,7 @@ pub mod graph;
 pub mod images;
 pub mod import;
 pub mod interpreter;
+pub mod layer_times;
 pub mod load;
 pub mod lower;
 pub mod machine;

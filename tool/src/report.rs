@@ -2,10 +2,11 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use pipeit_rt::kernels::Op;
-use pipeit_rt::model::{Model, Port};
+use pipeit_rt::model::{Model, Port, TensorId};
 use pipeit_rt::pipeline::Pipeline;
 use pipeit_rt::plan::{Plan, Stage, Team};
 use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::tensor::Hwc;
 use serde_json::{Value, json};
 
 use crate::measure::balance;
@@ -171,6 +172,25 @@ pub fn grouped(number: u64) -> String {
 pub fn op_name(model: &Model<'_>, layer: u16) -> &'static str {
     let op = model.paths.first().and_then(|&path| model.op(path, layer));
     op.map_or("?", Op::name)
+}
+
+/// The extents of a layer's inputs and of its output, as `8x8x16 8x8x16 > 8x8x16`.
+#[must_use]
+pub fn shapes(model: &Model<'_>, layer: u16) -> String {
+    let Some(layer) = model.layers.get(usize::from(layer)) else { return String::new() };
+    let shape = |id: &TensorId| {
+        let hwc = model.tensor(*id).map_or(Hwc { h: 0, w: 0, c: 0 }, |tensor| tensor.layout.hwc);
+        format!("{}x{}x{}", hwc.h, hwc.w, hwc.c)
+    };
+    let inputs: Vec<_> = layer.inputs.iter().map(shape).collect();
+    format!("{} > {}", inputs.join(" "), shape(&layer.output))
+}
+
+/// Elements of the output of layer `layer`.
+#[must_use]
+pub fn outputs(model: &Model<'_>, layer: u16) -> usize {
+    let output = model.layers.get(usize::from(layer)).and_then(|l| model.tensor(l.output));
+    output.map_or(0, |tensor| tensor.layout.hwc.elements())
 }
 
 /// The shape of a port, as `1x8x8x1`.

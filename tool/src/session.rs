@@ -8,7 +8,7 @@ use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::hosted::{Hosted, Machine};
 use pipeit_rt::region::Region;
 use pipeit_rt::topology::TooManyCores;
-use pipeit_rt::{Admission, Wait};
+use pipeit_rt::{Admission, Platform, Wait};
 
 /// The kernel tables of this program, the fastest first.
 pub const KERNELS: &[&KernelTable] = kernels::ALL;
@@ -32,21 +32,22 @@ pub enum SessionError {
     Pipeline(#[from] PipelineError),
 }
 
-/// Sets up `plan` on `machine` and runs `body` beside its cores.
+/// Sets up `plan` on `machine`, with its clock and events of `P`, and runs `body` beside its
+/// cores.
 ///
 /// # Errors
 ///
 /// [`SessionError`].
-pub fn with_pipeline<R>(
+pub fn with_pipeline<P: Platform, R>(
     plan: &Plan<'_>,
     machine: &Machine,
-    body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
+    body: impl FnOnce(&Pipeline<'_, P>) -> R,
 ) -> Result<R, SessionError> {
-    let bytes = Pipeline::<Hosted>::memory_bytes(plan.demand());
+    let bytes = Pipeline::<P>::memory_bytes(plan.demand());
     let mut memory: Vec<u8> = Vec::new();
     memory.try_reserve_exact(bytes).map_err(|source| SessionError::Memory { bytes, source })?;
     let mut region = Region::new(memory.spare_capacity_mut());
-    let pipeline = Pipeline::<Hosted>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
+    let pipeline = Pipeline::<P>::new(plan, &machine.topology()?, KERNELS, &mut region)?;
     let core = |core| {
         // Whatever ends a core early is reported to `body` by its next call, too.
         let _ = pipeline.run_core(core);
@@ -58,7 +59,7 @@ pub fn with_pipeline<R>(
 }
 
 /// Writes the codes of each input into `frame`.
-pub fn fill(frame: &mut InputFrame<'_, '_, Hosted>, inputs: &[Vec<i8>]) {
+pub fn fill<P: Platform>(frame: &mut InputFrame<'_, '_, P>, inputs: &[Vec<i8>]) {
     for (index, codes) in inputs.iter().enumerate() {
         if let Some(input) = frame.input(index) {
             input.copy_from_slice(codes);

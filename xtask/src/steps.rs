@@ -91,7 +91,10 @@ impl Step {
                 vec![deny_warnings(cargo(&args))]
             }
             Self::HostTests => {
-                vec![logging(cargo(&["test", "--workspace", "--no-fail-fast"]), skips)]
+                let check = ["test", "--package", "pipeit-rt", "--features", "check-kernels"];
+                let mut check = cargo(&check);
+                check.args(["--test", "pipeline", "a_kernel_that_writes_other_bytes"]);
+                vec![logging(cargo(&["test", "--workspace", "--no-fail-fast"]), skips), check]
             }
             Self::Loom => {
                 let mut test = cargo(&["test", "--package", "pipeit-rt", "--release", "--lib"]);

@@ -42,6 +42,16 @@ pub const ZOO: [Architecture; 9] = [
     Architecture { name: "squeezenet_v1_1", build: squeezenet::v1_1 },
 ];
 
+/// A TensorFlow Lite file with one convolution that keeps the multipliers of a core as busy as
+/// any layer can: many inputs per output, all of it in the nearest caches.
+#[must_use]
+pub fn busy_convolution() -> Vec<u8> {
+    let (mut network, input) = Network::new([12, 16, 256], [-1.0, 1.0]);
+    network.conv("busy", input, 64, network::window([3, 3]), network::LINEAR);
+    let calibration = calibrate::calibrate(&network, 0, &mut || ());
+    file::write(&network, &calibration, "one convolution".to_owned())
+}
+
 impl Architecture {
     /// The architecture of that name.
     #[must_use]
