@@ -16,6 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod dotprod;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod i8mm;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod neon;
 pub mod packed;
 pub mod reference;
 mod window;
@@ -333,4 +339,12 @@ operators! {
 pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || true);
 
 /// The tables that can be linked for this target, the fastest first.
-pub static ALL: &[&KernelTable] = &[&REFERENCE];
+pub static ALL: &[&KernelTable] = &[
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &i8mm::TABLE,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &dotprod::TABLE,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &neon::TABLE,
+    &REFERENCE,
+];
