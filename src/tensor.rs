@@ -289,12 +289,9 @@ impl<'a> View<'a> {
         pixels(self.cells, &self.layout, y, columns, 0..self.layout.hwc.c as usize)
     }
 
-    /// The `len` bytes from the first channel of a pixel, on into the next pixels; None when
-    /// the tensor's memory ends before.
-    pub(crate) fn from_pixel(&self, y: usize, x: usize, len: usize) -> Option<&'a [Cell<i8>]> {
-        let row = y.wrapping_mul(self.layout.row_stride as usize);
-        let at = row.wrapping_add(x.wrapping_mul(self.layout.pixel_stride as usize));
-        self.cells.get(at..at.checked_add(len)?)
+    /// All bytes, from the first pixel's first channel to the last's last.
+    pub(crate) const fn cells(&self) -> &'a [Cell<i8>] {
+        self.cells
     }
 }
 
@@ -339,6 +336,17 @@ impl<'a> Tile<'a> {
     #[must_use]
     pub fn channels(&self) -> Range<usize> {
         self.region.channels.clone()
+    }
+
+    /// The bytes of row `y` from this tile's first channel in the first pixel to its last in the
+    /// last pixel, and from a pixel to the next; empty outside the tile.
+    pub(crate) fn row(&self, y: usize) -> (&'a [Cell<i8>], usize) {
+        let channels = self.region.channels.clone();
+        let cells = match self.region.rows.contains(&y) {
+            true => pixels(self.cells, &self.layout, y, self.columns(), channels),
+            false => &[],
+        };
+        (cells, self.layout.pixel_stride as usize)
     }
 
     /// This tile's channels of the pixel in row `y`, column `x`; empty outside the tile.

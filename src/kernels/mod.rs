@@ -19,6 +19,12 @@ use crate::weights::Weights;
 #[cfg(feature = "check-kernels")]
 #[allow(unsafe_code)]
 pub(crate) mod check;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod dotprod;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod i8mm;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub mod neon;
 pub mod packed;
 pub mod reference;
 mod window;
@@ -344,4 +350,12 @@ operators! {
 pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || true);
 
 /// The tables that can be linked for this target, the fastest first.
-pub const ALL: &[&KernelTable] = &[&REFERENCE];
+pub const ALL: &[&KernelTable] = &[
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &i8mm::TABLE,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &dotprod::TABLE,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    &neon::TABLE,
+    &REFERENCE,
+];

@@ -82,6 +82,20 @@ impl Window {
         first as usize..end.max(first) as usize
     }
 
+    /// The output rows (`axis` 0) or columns (1) that see no padding in an image of `extent` rows
+    /// or columns.
+    #[must_use]
+    pub fn inside(&self, axis: usize, extent: usize) -> Range<usize> {
+        let stride = pick(self.stride, axis).max(1);
+        let pad = pick(self.pad, axis);
+        let reach = pick(self.taps, axis).wrapping_sub(1).wrapping_mul(pick(self.dilation, axis));
+        let first = pad.wrapping_add(stride).wrapping_sub(1).wrapping_div(stride);
+        // The first output whose last tap lies behind the image.
+        let room = (extent as i64).wrapping_sub(reach).wrapping_add(pad);
+        let end = room.wrapping_add(stride).wrapping_sub(1).max(0).wrapping_div(stride);
+        first as usize..end.max(first) as usize
+    }
+
     /// The input row (`axis` 0) or column (1) under tap `tap` of output `at`, which must be
     /// one of [`range`](Self::range).
     #[must_use]
@@ -120,6 +134,11 @@ mod tests {
                     })
                     .collect();
                 let range = window.range(1, at, extent as usize);
+                assert_eq!(
+                    window.inside(1, extent as usize).contains(&at),
+                    scan.len() == taps as usize,
+                    "{window:?} {at}"
+                );
                 assert_eq!(range.clone().collect::<std::vec::Vec<_>>(), scan, "{window:?} {at}");
                 for tap in range {
                     assert!(window.source(1, at, tap) < extent as usize);

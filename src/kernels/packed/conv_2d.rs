@@ -79,7 +79,9 @@ impl PackedConv2d {
             return padded <= packing.scratch;
         }
         let spare = self.needs_spare(input, output, padded as usize);
-        runs.count <= MAX_TAPS && (!spare || padded <= packing.scratch / 2)
+        // Only the last pixel may end before its run does: there is one spare.
+        let overlap = padded - runs.len <= runs.len;
+        runs.count <= MAX_TAPS && overlap && (!spare || padded <= packing.scratch / 2)
     }
 
     /// Whether a kernel that reads an input where it lies needs pixels besides: one of padding,

@@ -4,15 +4,15 @@
 //! panel to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
 //! everything about geometry is here.
 
-use core::cell::Cell;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use super::{MAX_TAPS, PackedConv2d, Packing};
+use super::{MAX_TAPS, PackedConv2d, Runs};
 use crate::kernels::{Io, Path, Window};
-use crate::tensor::{Hwc, View};
+use crate::tensor::{Hwc, Layout, View};
 use crate::weights::Weights;
 
-/// A tile of up to `ROWS` output pixels times one panel of columns.
+/// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
 #[derive(Debug)]
 pub(crate) struct Job<'a, const ROWS: usize> {
     /// Pixels, at least 1. Entries of arrays from here on repeat the first.
@@ -21,15 +21,13 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) inputs: &'a [[*const i8; ROWS]],
     /// Inputs of a run, filled up.
     pub(crate) run: usize,
-    /// Weights of the panel.
-    pub(crate) panel: &'a [i8],
-    /// The panel's part of the table of columns.
+    /// Weights of the panels.
+    pub(crate) panels: &'a [i8],
+    /// The panels' part of the table of columns.
     pub(crate) columns: &'a [i32],
-    /// Columns of the panel.
-    pub(crate) width: usize,
-    /// Columns to store, from the first.
+    /// Columns to store, from the first of the first panel.
     pub(crate) stored: usize,
-    /// Added to every sum of a pixel.
+    /// Added to every sum of a pixel; none are but zero while the zero point of the weights is.
     pub(crate) addends: [i32; ROWS],
     /// Where `stored` codes of each pixel go.
     pub(crate) outputs: [*mut i8; ROWS],
@@ -47,7 +45,7 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
 
-    /// Computes the tile.
+    /// Computes the tile, panel after panel.
     ///
     /// # Safety
     ///
@@ -108,14 +106,8 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     let panels = first..channels.end.div_ceil(packing.columns as usize);
 
     let mut scratch = Scratch::<SCRATCH>([const { MaybeUninit::uninit() }; SCRATCH]);
-    let mut source = Source::<M, ROWS> {
-        input: *input,
-        params,
-        run,
-        len: runs.len as usize,
-        scratch: scratch.0.as_mut_ptr().cast::<i8>(),
-        kernel: core::marker::PhantomData,
-    };
+    let scratch = scratch.0.as_mut_ptr().cast::<i8>();
+    let source = Source::<M, ROWS>::new(*input, params, run, runs, scratch);
     let most_rows = match params.gather {
         true => (SCRATCH / run.max(1)).min(ROWS),
         false => ROWS,
@@ -125,24 +117,43 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         return;
     }
     // SAFETY: `fits` says that there is room; the core can execute the path.
-    unsafe { source.prepare(most_rows) };
+    unsafe { source.prepare(most_rows, SCRATCH) };
 
     let width = io.output.columns().len();
     let pixels = io.output.rows().len().saturating_mul(width);
-    let tiles = pixels.div_ceil(most_rows).max(1);
+    let tiles = pixels.div_ceil(most_rows);
+    let used = if params.gather { 1 } else { runs.count as usize };
     let mut inputs = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
     for block in panels.clone().step_by(usize::from(params.block).max(1)) {
-        let block = block..(block + usize::from(params.block).max(1)).min(panels.end);
+        let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
+        let start = packing.panel(outputs, block as u32).start as usize;
+        let end = packing.panel(outputs, last as u32).end as usize;
+        let parameters = packing.parameters as usize;
+        let (Some(panels), Some(columns)) = (
+            filters.get(start * depth..end * depth),
+            table.get(start * parameters..end * parameters),
+        ) else {
+            return;
+        };
+        let stored = channels.end.min(end) - start;
         let (mut y, mut x) = (io.output.rows().start, 0);
+        let (mut line, mut cells) = (source.line(y), io.output.row(y));
+        let mut left = pixels;
         for tile in 0..tiles {
             // Tiles of about the same size, so that none is a mere rest.
-            let rows = pixels * (tile + 1) / tiles - pixels * tile / tiles;
+            let rows = left.div_ceil(tiles - tile);
+            left -= rows;
             let mut addends = [0; ROWS];
-            let mut cells: [&[Cell<i8>]; ROWS] = [&[]; ROWS];
-            for (row, (addend, cells)) in addends.iter_mut().zip(&mut cells).enumerate().take(rows)
+            let mut outputs = [core::ptr::null_mut(); ROWS];
+            for (row, (addend, output)) in
+                addends.iter_mut().zip(&mut outputs).enumerate().take(rows)
             {
+                if x == width {
+                    (y, x) = (y + 1, 0);
+                    (line, cells) = (source.line(y), io.output.row(y));
+                }
                 // SAFETY: the core can execute the path, and `row` is below `most_rows`.
-                unsafe { source.locate(&mut inputs, row, y, x) };
+                unsafe { source.locate(&mut inputs, row, &line, x) };
                 if params.weight_zero_point != 0 {
                     // SAFETY: as above; `locate` has just been there.
                     let sum = unsafe { source.sum(&inputs, row) };
@@ -150,53 +161,21 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                     let zero = i32::from(params.weight_zero_point);
                     *addend = all.wrapping_sub(sum).wrapping_mul(zero);
                 }
-                *cells = io.output.pixel(y, x);
+                let (cells, step) = cells;
+                let at = x * step + (start - channels.start);
+                // All of a pixel's channels in these panels, or the tile is not as it says.
+                let Some(cells) = cells.get(at..at + stored) else { return };
+                *output = cells.as_ptr().cast_mut().cast::<i8>();
                 x += 1;
-                if x == width {
-                    (y, x) = (y + 1, 0);
-                }
             }
-            let used = if params.gather { 1 } else { runs.count as usize };
+            repeat_first(&mut addends, rows);
+            repeat_first(&mut outputs, rows);
             let Some(inputs) = inputs.get_mut(..used) else { return };
             inputs.iter_mut().for_each(|run| repeat_first(run, rows));
-            for panel in block.clone() {
-                let columns = packing.panel(outputs, panel as u32);
-                let (start, end) = (columns.start as usize, columns.end as usize);
-                let parameters = packing.parameters as usize;
-                let (Some(panel), Some(table)) = (
-                    filters.get(start * depth..end * depth),
-                    table.get(start * parameters..end * parameters),
-                ) else {
-                    return;
-                };
-                let stored = channels.end.min(end) - start;
-                let mut outputs = [core::ptr::null_mut(); ROWS];
-                for (output, cells) in outputs.iter_mut().zip(&cells).take(rows) {
-                    // All of a pixel's channels in this share, or the tile is not as it says.
-                    let Some(cells) =
-                        cells.get(start - channels.start..).filter(|c| c.len() >= stored)
-                    else {
-                        return;
-                    };
-                    *output = cells.as_ptr().cast_mut().cast::<i8>();
-                }
-                repeat_first(&mut outputs, rows);
-                let job = Job {
-                    rows,
-                    inputs,
-                    run,
-                    panel,
-                    columns: table,
-                    width: end - start,
-                    stored,
-                    addends,
-                    outputs,
-                    params,
-                };
-                // SAFETY: inputs are readable for `run` bytes (see `locate`), outputs are cells
-                // of this core's share, and the core can execute the path.
-                unsafe { M::tile(&job) };
-            }
+            let job = Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
+            // SAFETY: inputs are readable for `run` bytes (see `locate`), outputs are cells
+            // of this core's share, and the core can execute the path.
+            unsafe { M::tile(&job) };
         }
     }
 }
@@ -218,10 +197,73 @@ struct Source<'a, M, const ROWS: usize> {
     len: usize,
     /// Gathered: a run per row. Otherwise a pixel of padding, then a spare one.
     scratch: *mut i8,
+    /// Output rows and columns whose windows lie inside the image.
+    inside: [Range<usize>; 2],
+    /// Bytes of the input from the first tap of a window to each where it is read: every tap,
+    /// or those at the beginning of a row of the window that is gathered.
+    offsets: [usize; MAX_TAPS as usize],
+    /// Of these, the number used.
+    reads: usize,
+    /// Bytes from the first tap of a window to the last that is read.
+    reach: usize,
     kernel: core::marker::PhantomData<M>,
 }
 
-impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
+/// A row of output pixels.
+struct Line {
+    y: usize,
+    /// Output columns whose windows lie inside the image; none where rows of a window do not.
+    inside: Range<usize>,
+    /// Bytes of the input before the first tap of the first window; wraps where that is padding.
+    start: usize,
+}
+
+impl<'a, M: Microkernel<ROWS>, const ROWS: usize> Source<'a, M, ROWS> {
+    fn new(
+        input: View<'a>,
+        params: &'a PackedConv2d,
+        run: usize,
+        runs: Runs,
+        scratch: *mut i8,
+    ) -> Self {
+        let window = &params.window;
+        let Layout { hwc, row_stride, pixel_stride } = input.layout();
+        let [down_step, across_step] = window.dilation.map(usize::from);
+        let down_step = down_step.wrapping_mul(row_stride as usize);
+        let across_step = across_step.wrapping_mul(pixel_stride as usize);
+        let [down, across] = window.taps.map(usize::from);
+        // What is read at a time: a tap, or all taps of a row.
+        let (across, len) = match params.gather {
+            true => (1, across * hwc.c as usize),
+            false => (across, run),
+        };
+        let reads = down.wrapping_mul(across);
+        let mut offsets = [0; MAX_TAPS as usize];
+        let starts = (0..down).flat_map(|d| (0..across).map(move |a| (d, a)));
+        for (offset, (d, a)) in offsets.iter_mut().zip(starts) {
+            *offset = d.wrapping_mul(down_step).wrapping_add(a.wrapping_mul(across_step));
+        }
+        let last = offsets.get(reads.wrapping_sub(1)).copied();
+        // A window that is gathered tap by tap, or in too many reads, never counts as inside.
+        let plain = !params.gather || params.is_dense(input.layout());
+        let inside = match last.filter(|_| plain) {
+            Some(_) => [window.inside(0, hwc.h as usize), window.inside(1, hwc.w as usize)],
+            None => [0..0, 0..0],
+        };
+        Self {
+            input,
+            params,
+            run,
+            len: runs.len as usize,
+            scratch,
+            inside,
+            offsets,
+            reads,
+            reach: last.unwrap_or(0).wrapping_add(len),
+            kernel: core::marker::PhantomData,
+        }
+    }
+
     /// Whether `scratch` bytes are enough.
     fn fits(&self, output: Hwc, scratch: usize) -> bool {
         let Self { params, run, .. } = *self;
@@ -233,7 +275,7 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
     /// # Safety
     ///
     /// [`fits`](Self::fits); the core can execute the path.
-    unsafe fn prepare(&mut self, rows: usize) {
+    unsafe fn prepare(&self, rows: usize, bytes: usize) {
         let Self { scratch, run, len, .. } = *self;
         if self.params.gather {
             for row in 0..rows {
@@ -242,7 +284,7 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
                 // SAFETY: the bytes behind the inputs of a row; their weights are zero.
                 unsafe { M::fill(rest, 0, run - len) };
             }
-        } else if 2 * run <= self.params.path.packing().map_or(0, |p: Packing| p.scratch as usize) {
+        } else if 2 * run <= bytes {
             // SAFETY: two runs fit into the scratch.
             unsafe { M::fill(scratch, self.params.input_zero_point, run) };
             // SAFETY: as above.
@@ -252,7 +294,36 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
         }
     }
 
-    /// Finds or gathers the inputs of output pixel (`y`, `x`) for row `row` of the tile.
+    /// Output row `y`.
+    fn line(&self, y: usize) -> Line {
+        let window = &self.params.window;
+        let Layout { row_stride, pixel_stride, .. } = self.input.layout();
+        let [down, _] = window.stride.map(usize::from);
+        let [above, left] = window.pad.map(usize::from);
+        let [rows, columns] = &self.inside;
+        let row = y.wrapping_mul(down).wrapping_sub(above).wrapping_mul(row_stride as usize);
+        Line {
+            y,
+            inside: if rows.contains(&y) { columns.clone() } else { 0..0 },
+            start: row.wrapping_sub(left.wrapping_mul(pixel_stride as usize)),
+        }
+    }
+
+    /// The first tap of the window of pixel `x`, if the window is inside the image and can be
+    /// read as a whole.
+    #[inline]
+    fn window(&self, line: &Line, x: usize) -> Option<*const i8> {
+        if !line.inside.contains(&x) {
+            return None;
+        }
+        let [_, across] = self.params.window.stride.map(usize::from);
+        let step = across.wrapping_mul(self.input.layout().pixel_stride as usize);
+        let at = line.start.wrapping_add(x.wrapping_mul(step));
+        let cells = self.input.cells().get(at..at.checked_add(self.reach)?)?;
+        Some(cells.as_ptr().cast())
+    }
+
+    /// Finds or gathers the inputs of pixel `x` of `line` for row `row` of the tile.
     ///
     /// # Safety
     ///
@@ -260,6 +331,47 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
     /// the path.
     #[inline]
     unsafe fn locate(
+        &self,
+        inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
+        row: usize,
+        line: &Line,
+        x: usize,
+    ) {
+        let Some(first) = self.window(line, x) else {
+            // SAFETY: the promise of `locate_part` is this function's.
+            return unsafe { self.locate_part(inputs, row, line.y, x) };
+        };
+        let offsets = self.offsets.iter().take(self.reads);
+        if !self.params.gather {
+            for (run, &offset) in inputs.iter_mut().zip(offsets) {
+                if let Some(input) = run.get_mut(row) {
+                    *input = first.wrapping_add(offset);
+                }
+            }
+            return;
+        }
+        // SAFETY: a row of the scratch.
+        let mut to = unsafe { self.scratch.add(row * self.run) };
+        if let Some(input) = inputs.iter_mut().next().and_then(|run| run.get_mut(row)) {
+            *input = to;
+        }
+        let [_, across] = self.params.window.taps.map(usize::from);
+        let len = across * self.input.hwc().c as usize;
+        for &offset in offsets {
+            // SAFETY: a row of the window in this row of the scratch; `window` has seen that it
+            // can be read.
+            unsafe { M::copy(to, first.wrapping_add(offset), len) };
+            to = to.wrapping_add(len);
+        }
+    }
+
+    /// As [`locate`](Self::locate) for any window, tap by tap.
+    ///
+    /// # Safety
+    ///
+    /// As [`locate`](Self::locate).
+    #[inline(never)]
+    unsafe fn locate_part(
         &self,
         inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
         row: usize,
@@ -305,12 +417,14 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
     /// # Safety
     ///
     /// As [`locate`](Self::locate).
-    #[inline]
     unsafe fn direct(&self, y: usize, x: usize) -> *const i8 {
-        if let Some(cells) = self.input.from_pixel(y, x, self.run) {
+        let pixel = self.input.pixel_cells(y, x..x + 1);
+        let Layout { row_stride, pixel_stride, .. } = self.input.layout();
+        let at = y * row_stride as usize + x * pixel_stride as usize;
+        if let Some(cells) = self.input.cells().get(at..at + self.run) {
             return cells.as_ptr().cast::<i8>();
         }
-        let pixel = self.input.pixel_cells(y, x..x + 1);
+        // The last pixel of the image: the check leaves no other that ends too early.
         // SAFETY: the second run of the scratch, see `fits`.
         let spare = unsafe { self.scratch.add(self.run) };
         // SAFETY: a pixel's channels are no longer than a run.
@@ -324,13 +438,7 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
     ///
     /// `to` is writable for the channels of all taps across; the core can execute the path.
     #[inline]
-    unsafe fn gather(
-        &self,
-        to: *mut i8,
-        iy: Option<usize>,
-        x: usize,
-        columns: core::ops::Range<usize>,
-    ) {
+    unsafe fn gather(&self, to: *mut i8, iy: Option<usize>, x: usize, columns: Range<usize>) {
         let Self { input, params, .. } = self;
         let (window, zero) = (&params.window, params.input_zero_point);
         let c = input.hwc().c as usize;

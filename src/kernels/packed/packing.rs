@@ -49,7 +49,7 @@ impl Path {
             Self::Reference => return None,
             Self::Neon => Packing { columns: 4, narrow: 4, group: 16, ..arm },
             Self::Dotprod => Packing { columns: 16, narrow: 16, group: 4, ..arm },
-            Self::I8mm => Packing { columns: 8, narrow: 8, group: 8, ..arm },
+            Self::I8mm => Packing { columns: 16, narrow: 16, group: 8, ..arm },
             Self::Avx2 => Packing { columns: 16, narrow: 16, group: 2, align: 2, ..x86 },
             Self::Avx512Vnni => {
                 Packing { columns: 64, narrow: 16, group: 4, align: 4, offset: 128, ..x86 }

@@ -1,0 +1,176 @@
+//! Convolution with `smmla`: four pixels times panels of sixteen columns.
+//!
+//! An instruction multiplies eight adjacent inputs each of two pixels by eight weights each of
+//! two columns; its four sums are those of both pixels and both columns.
+
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use crate::kernels::neon::SCRATCH;
+use crate::kernels::neon::conv_2d::sum;
+use crate::kernels::neon::memory::{
+    copy, fill, load_next, number_vectors, store_next, store_part, vectors,
+};
+use crate::kernels::neon::scale::{Multipliers, Scale};
+use crate::kernels::packed::PackedConv2d;
+use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::{Io, Path};
+use crate::weights::Weights;
+
+/// Output pixels of a tile.
+const ROWS: usize = 4;
+
+/// The kernel of [`PackedConv2d`].
+///
+/// # Safety
+///
+/// The core has `smmla`.
+pub(super) unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { driver::run::<I8mm, ROWS, SCRATCH>(params, weights, io) };
+}
+
+struct I8mm;
+
+// SAFETY: `tile` reads and writes as the driver says; `copy` and `fill` are exact.
+unsafe impl Microkernel<ROWS> for I8mm {
+    const PATH: Path = Path::I8mm;
+
+    #[inline]
+    unsafe fn tile(job: &Job<'_, ROWS>) {
+        let tile = if job.rows <= 2 { tile::<1> } else { tile::<2> };
+        // SAFETY: the caller's promise.
+        unsafe { tile(job) };
+    }
+
+    #[inline]
+    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { fill(to, code, len) };
+    }
+
+    unsafe fn sum(from: *const i8, len: usize) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { sum(from, len) }
+    }
+}
+
+/// Adds to four sums the products of eight codes of two pixels by eight weights of two columns.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn multiply(mut sums: int32x4_t, codes: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: reads and writes registers only; the core has the instruction.
+    unsafe {
+        asm!(
+            "smmla {sums:v}.4s, {codes:v}.16b, {weights:v}.16b",
+            sums = inout(vreg) sums,
+            codes = in(vreg) codes,
+            weights = in(vreg) weights,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn low_halves(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn high_halves(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)))
+}
+
+/// The tile of `P` pairs of rows.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
+    let steps = job.run / 16;
+    let (weights, _) = vectors(job.panels).as_chunks::<16>();
+    let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
+    let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
+    let mut outputs = job.outputs;
+    let mut left = job.stored;
+    let mut runs = weights.chunks_exact(steps.max(1));
+    for &[b0, b1, b2, b3, m0, m1, m2, m3, s0, s1, s2, s3] in columns {
+        // Per pair of rows: two rows of two columns in each vector.
+        let mut sums = [[b0, b0, b1, b1, b2, b2, b3, b3]; P];
+        for sums in &mut sums {
+            let [s0, s1, s2, s3, s4, s5, s6, s7] = *sums;
+            *sums = [
+                low_halves(s0, s0),
+                high_halves(s1, s1),
+                low_halves(s2, s2),
+                high_halves(s3, s3),
+                low_halves(s4, s4),
+                high_halves(s5, s5),
+                low_halves(s6, s6),
+                high_halves(s7, s7),
+            ];
+        }
+        for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
+            let mut inputs = inputs;
+            let (pairs, _) = inputs.as_chunks_mut::<2>();
+            for weights in weights {
+                let mut codes = [[vdupq_n_s8(0); 2]; P];
+                for (codes, [one, other]) in codes.iter_mut().zip(&mut *pairs) {
+                    // SAFETY: 16 of the codes of a run.
+                    let one = vreinterpretq_s32_s8(unsafe { load_next(one) });
+                    // SAFETY: as above.
+                    let other = vreinterpretq_s32_s8(unsafe { load_next(other) });
+                    *codes = [low_halves(one, other), high_halves(one, other)]
+                        .map(|codes| vreinterpretq_s8_s32(codes));
+                }
+                let (first, second) = weights.split_at(8);
+                for (column, (&first, &second)) in first.iter().zip(second).enumerate() {
+                    for (sums, &[low, high]) in sums.iter_mut().zip(&codes) {
+                        if let Some(sum) = sums.get_mut(column) {
+                            *sum = multiply(multiply(*sum, low, first), high, second);
+                        }
+                    }
+                }
+            }
+        }
+        let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
+        let mut rows = [[b0; 4]; ROWS];
+        for (pair, sums) in rows.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
+            let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
+            *pair = [
+                [low_halves(s0, s1), low_halves(s2, s3), low_halves(s4, s5), low_halves(s6, s7)],
+                [
+                    high_halves(s0, s1),
+                    high_halves(s2, s3),
+                    high_halves(s4, s5),
+                    high_halves(s6, s7),
+                ],
+            ];
+        }
+        if job.params.weight_zero_point != 0 {
+            for (sums, addend) in rows.iter_mut().zip(job.addends) {
+                *sums = sums.map(|sums| vaddq_s32(sums, vdupq_n_s32(addend)));
+            }
+        }
+        let codes = scale.scaled(rows, &multipliers).map(|sums| scale.codes(sums));
+        let to = outputs.iter_mut().zip(&codes).take(2 * P);
+        if left < 16 {
+            // SAFETY: the rest of the columns to store.
+            return to.for_each(|(to, codes)| unsafe { store_part(*to, *codes, left) });
+        }
+        for (to, codes) in to {
+            // SAFETY: 16 of the columns to store.
+            unsafe { store_next(to, *codes) };
+        }
+        left -= 16;
+    }
+}

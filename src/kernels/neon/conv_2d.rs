@@ -1,0 +1,168 @@
+//! Convolution with Armv8.0 instructions: four pixels times panels of four columns.
+//!
+//! Sixteen products along the inputs of one column go two by two into 16 bits (`smull`,
+//! `smlal2`) and from there into four 32-bit sums (`sadalp`), which are added up at the end of
+//! the panel.
+
+use core::arch::aarch64::*;
+
+use super::memory::{copy, fill, load_next, number_vectors, store_lane, store_part, vectors};
+use super::scale::{Multipliers, Scale};
+use crate::kernels::packed::PackedConv2d;
+use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::{Io, Path};
+use crate::weights::Weights;
+
+/// Output pixels of a tile.
+const ROWS: usize = 4;
+
+/// The kernel of [`PackedConv2d`].
+pub(super) fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: every core this is compiled for has these instructions.
+    unsafe { driver::run::<Neon, ROWS, { super::SCRATCH }>(params, weights, io) };
+}
+
+struct Neon;
+
+// SAFETY: `tile` reads and writes as the driver says; `copy` and `fill` are exact.
+unsafe impl Microkernel<ROWS> for Neon {
+    const PATH: Path = Path::Neon;
+
+    #[inline]
+    unsafe fn tile(job: &Job<'_, ROWS>) {
+        let tile = match (job.params.full_range, job.rows) {
+            (true, _) => tile::<4, true>,
+            (false, 1) => tile::<1, false>,
+            (false, 2) => tile::<2, false>,
+            (false, 3) => tile::<3, false>,
+            (false, _) => tile::<4, false>,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { tile(job) };
+    }
+
+    #[inline]
+    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { fill(to, code, len) };
+    }
+
+    unsafe fn sum(from: *const i8, len: usize) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { sum(from, len) }
+    }
+}
+
+/// The sum of `len` codes.
+///
+/// # Safety
+///
+/// `len` bytes are readable at `from`.
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn sum(mut from: *const i8, len: usize) -> i32 {
+    let mut sums = vdupq_n_s32(0);
+    for _ in 0..len / 16 {
+        // SAFETY: 16 of the `len` bytes.
+        sums = vpadalq_s16(sums, vpaddlq_s8(unsafe { load_next(&mut from) }));
+    }
+    let mut sum = vaddvq_s32(sums);
+    for _ in 0..len % 16 {
+        // SAFETY: one of the rest.
+        sum = sum.wrapping_add(i32::from(unsafe { from.read() }));
+        from = from.wrapping_add(1);
+    }
+    sum
+}
+
+/// The tile with `R` rows computed, at least those of the job; `FULL_RANGE` is as in
+/// [`PackedConv2d`].
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "neon")]
+unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
+    let steps = job.run / 16;
+    let (weights, _) = vectors(job.panels).as_chunks::<4>();
+    let (columns, _) = number_vectors(job.columns).as_chunks::<3>();
+    let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
+    let mut outputs = job.outputs;
+    let mut left = job.stored;
+    let mut runs = weights.chunks_exact(steps.max(1));
+    for &[bias, mantissa, shift] in columns {
+        let mut sums = [[vdupq_n_s32(0); 4]; R];
+        for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
+            let mut inputs = inputs;
+            for weights in weights {
+                let mut codes = [vdupq_n_s8(0); R];
+                for (codes, input) in codes.iter_mut().zip(&mut inputs) {
+                    // SAFETY: 16 of the codes of a run.
+                    *codes = unsafe { load_next(input) };
+                }
+                for (sums, &codes) in sums.iter_mut().zip(&codes) {
+                    for (sum, &weights) in sums.iter_mut().zip(weights) {
+                        *sum = multiply::<FULL_RANGE>(*sum, codes, weights);
+                    }
+                }
+            }
+        }
+        let mut rows = [bias; 4];
+        for ((row, [a, b, c, d]), addend) in rows.iter_mut().zip(sums).zip(job.addends) {
+            let sum = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+            *row = vaddq_s32(*row, vaddq_s32(sum, vdupq_n_s32(addend)));
+        }
+        let multipliers = Multipliers { mantissas: [mantissa; 4], shifts: [shift; 4] };
+        let [rows] = scale.scaled([rows], &multipliers);
+        let codes = scale.codes(rows);
+        let [a, b, c, d] = &mut outputs;
+        if left < 4 {
+            let rows = [
+                codes,
+                vextq_s8::<4>(codes, codes),
+                vextq_s8::<8>(codes, codes),
+                vextq_s8::<12>(codes, codes),
+            ];
+            for (to, codes) in outputs.into_iter().zip(rows).take(R) {
+                // SAFETY: the rest of the columns to store.
+                unsafe { store_part(to, codes, left) };
+            }
+            return;
+        }
+        // SAFETY: four of the columns to store; rows beyond the last repeat the first.
+        unsafe { store_lane::<0>(a, codes) };
+        if R > 1 {
+            // SAFETY: as above.
+            unsafe { store_lane::<1>(b, codes) };
+        }
+        if R > 2 {
+            // SAFETY: as above.
+            unsafe { store_lane::<2>(c, codes) };
+        }
+        if R > 3 {
+            // SAFETY: as above.
+            unsafe { store_lane::<3>(d, codes) };
+        }
+        left -= 4;
+    }
+}
+
+/// Adds sixteen products to four sums.
+#[inline]
+#[target_feature(enable = "neon")]
+fn multiply<const FULL_RANGE: bool>(
+    sums: int32x4_t,
+    codes: int8x16_t,
+    weights: int8x16_t,
+) -> int32x4_t {
+    let low = vmull_s8(vget_low_s8(codes), vget_low_s8(weights));
+    if FULL_RANGE {
+        vpadalq_s16(vpadalq_s16(sums, low), vmull_high_s8(codes, weights))
+    } else {
+        vpadalq_s16(sums, vmlal_high_s8(low, codes, weights))
+    }
+}

@@ -1,0 +1,176 @@
+//! Loads and stores of the Arm paths.
+//!
+//! The bare-metal target makes bytes of an unaligned load or store that the compiler knows of.
+//! Those here are single instructions that it does not look into; they want normal memory and
+//! no alignment checks (`SCTLR_ELx.A` is 0). Weights are aligned and need none of this.
+
+use core::arch::aarch64::{int8x16_t, int32x4_t};
+use core::arch::asm;
+
+/// Loads 16 codes and moves `from` past them.
+///
+/// # Safety
+///
+/// 16 bytes are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_next(from: &mut *const i8) -> int8x16_t {
+    let codes: int8x16_t;
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "ld1 {{{codes:v}.16b}}, [{from}], #16",
+            codes = lateout(vreg) codes,
+            from = inout(reg) *from,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    codes
+}
+
+/// Stores 16 codes and moves `to` past them.
+///
+/// # Safety
+///
+/// 16 bytes are writable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store_next(to: &mut *mut i8, codes: int8x16_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st1 {{{codes:v}.16b}}, [{to}], #16",
+            codes = in(vreg) codes,
+            to = inout(reg) *to,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Stores the four codes in 32-bit lane `LANE` and moves `to` past them.
+///
+/// # Safety
+///
+/// 4 bytes are writable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store_lane<const LANE: i32>(to: &mut *mut i8, codes: int8x16_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st1 {{{codes:v}.s}}[{lane}], [{to}], #4",
+            codes = in(vreg) codes,
+            lane = const LANE,
+            to = inout(reg) *to,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Stores the first `len` codes, at most 16.
+///
+/// # Safety
+///
+/// `len` bytes are writable at `to`.
+#[inline(never)]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store_part(to: *mut i8, codes: int8x16_t, len: usize) {
+    let codes = Codes { vector: codes };
+    // SAFETY: any bytes are codes, and both are as large.
+    let codes = unsafe { codes.array };
+    for (i, code) in codes.into_iter().enumerate().take(len) {
+        // SAFETY: below `len`.
+        let to = unsafe { to.add(i) };
+        // SAFETY: the caller's promise.
+        unsafe { to.write(code) };
+    }
+}
+
+union Codes {
+    vector: int8x16_t,
+    array: [i8; 16],
+}
+
+/// Copies `len` bytes: 16, 8 or 4 at a time, the last of them over those before.
+///
+/// # Safety
+///
+/// `len` bytes are readable at `from` and writable at `to`, and do not overlap.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn copy(mut to: *mut i8, mut from: *const i8, len: usize) {
+    macro_rules! piece {
+        ($register:literal, $to:expr, $from:expr) => {
+            // SAFETY: a piece of the `len` bytes.
+            unsafe {
+                asm!(
+                    concat!("ldr {piece:", $register, "}, [{from}]"),
+                    concat!("str {piece:", $register, "}, [{to}]"),
+                    piece = out(vreg) _,
+                    from = in(reg) $from,
+                    to = in(reg) $to,
+                    options(nostack, preserves_flags),
+                );
+            }
+        };
+    }
+    /// Two pieces of `$size` bytes that cover `len` bytes.
+    macro_rules! two_pieces {
+        ($register:literal, $size:literal) => {{
+            piece!($register, to, from);
+            let rest = len.wrapping_sub($size);
+            piece!($register, to.wrapping_add(rest), from.wrapping_add(rest));
+        }};
+    }
+    if len > 16 {
+        let (last_to, last_from) = (to.wrapping_add(len - 16), from.wrapping_add(len - 16));
+        while to < last_to {
+            // SAFETY: before the last 16.
+            let codes = unsafe { load_next(&mut from) };
+            // SAFETY: as above.
+            unsafe { store_next(&mut to, codes) };
+        }
+        piece!("q", last_to, last_from);
+    } else if len >= 8 {
+        two_pieces!("d", 8);
+    } else if len >= 4 {
+        two_pieces!("s", 4);
+    } else if len >= 2 {
+        two_pieces!("h", 2);
+    } else if len == 1 {
+        piece!("b", to, from);
+    }
+}
+
+/// Fills `len` bytes.
+///
+/// # Safety
+///
+/// `len` bytes are writable at `to`.
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn fill(mut to: *mut i8, code: i8, len: usize) {
+    use core::arch::aarch64::vdupq_n_s8;
+    let codes = vdupq_n_s8(code);
+    for _ in 0..len / 16 {
+        // SAFETY: 16 of the `len` bytes.
+        unsafe { store_next(&mut to, codes) };
+    }
+    // SAFETY: the rest of the `len` bytes.
+    unsafe { store_part(to, codes, len % 16) };
+}
+
+/// Weights as vectors; those before the first that is aligned are left out, but a panel is.
+#[inline]
+pub(in crate::kernels) fn vectors(codes: &[i8]) -> &[int8x16_t] {
+    // SAFETY: any bytes are a vector.
+    let (_, vectors, _) = unsafe { codes.align_to() };
+    vectors
+}
+
+/// Numbers as vectors; those before the first that is aligned are left out, but a table is.
+#[inline]
+pub(in crate::kernels) fn number_vectors(numbers: &[i32]) -> &[int32x4_t] {
+    // SAFETY: any bytes are a vector.
+    let (_, vectors, _) = unsafe { numbers.align_to() };
+    vectors
+}

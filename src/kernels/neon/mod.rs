@@ -1,0 +1,19 @@
+//! Kernels for Armv8.0 Advanced SIMD, and what the other Arm paths share with them.
+#![allow(unsafe_code)]
+
+pub(in crate::kernels) mod conv_2d;
+#[cfg(not(feature = "std"))]
+pub(in crate::kernels) mod identification;
+pub(in crate::kernels) mod memory;
+pub(in crate::kernels) mod scale;
+
+use super::{KernelTable, Path};
+
+/// [`Packing::scratch`](super::packed::Packing::scratch) of the Arm paths.
+pub(in crate::kernels) const SCRATCH: usize = 8 << 10;
+
+/// The kernels of [`Path::Neon`].
+pub static TABLE: KernelTable = KernelTable {
+    packed_conv_2d: Some(conv_2d::packed_conv_2d),
+    ..KernelTable::portable(Path::Neon, || true)
+};
