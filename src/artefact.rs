@@ -509,9 +509,17 @@ pub struct Goldens<'a> {
 impl<'a> Goldens<'a> {
     /// The frames: all inputs, then all outputs, each in the order of the ports.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let inputs = self.input_bytes;
-        let frame = inputs.saturating_add(self.output_bytes).max(1);
-        self.bytes.chunks_exact(frame).filter_map(move |frame| frame.split_at_checked(inputs))
+        let goldens = *self;
+        (0..).map_while(move |index| goldens.frame(index))
+    }
+
+    /// Frame `index` of them.
+    #[must_use]
+    pub fn frame(&self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let bytes = self.input_bytes.saturating_add(self.output_bytes);
+        let start = index.checked_mul(bytes)?;
+        let frame = self.bytes.get(start..start.checked_add(bytes)?)?;
+        frame.split_at_checked(self.input_bytes)
     }
 }
 

@@ -116,7 +116,7 @@ impl<'p> Feed<'p> {
 
     fn send(&mut self, mut frame: InputFrame<'_, 'static, Machine>) -> Result<(), Failure> {
         if self.sent < self.goldens {
-            let golden = self.artefact.goldens.iter().nth(self.sent as usize);
+            let golden = self.artefact.goldens.frame(self.sent as usize);
             let mut rest = golden.map_or(&[][..], |(inputs, _)| inputs);
             for input in 0.. {
                 let Some(codes) = frame.input(input) else { break };
@@ -141,7 +141,7 @@ impl<'p> Feed<'p> {
         }
         self.received += 1;
         if due < self.goldens {
-            let golden = self.artefact.goldens.iter().nth(due as usize);
+            let golden = self.artefact.goldens.frame(due as usize);
             let mut rest = golden.map_or(&[][..], |(_, outputs)| outputs);
             for (output, codes) in (0..).map_while(|i| Some((i, frame.output(i)?))) {
                 let expected = rest.split_off(..codes.len()).unwrap_or_default();
