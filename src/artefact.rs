@@ -27,6 +27,8 @@
 use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+use postcard::Deserializer;
+use postcard::de_flavors::Slice;
 use serde::Deserialize;
 
 use crate::kernels::{Op, Path};
@@ -507,32 +509,49 @@ pub struct Goldens<'a> {
 impl<'a> Goldens<'a> {
     /// The frames: all inputs, then all outputs, each in the order of the ports.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let inputs = self.input_bytes;
-        let frame = inputs.saturating_add(self.output_bytes).max(1);
-        self.bytes.chunks_exact(frame).filter_map(move |frame| frame.split_at_checked(inputs))
+        let goldens = *self;
+        (0..).map_while(move |index| goldens.frame(index))
+    }
+
+    /// Frame `index` of them.
+    #[must_use]
+    pub fn frame(&self, index: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let bytes = self.input_bytes.saturating_add(self.output_bytes);
+        let start = index.checked_mul(bytes)?;
+        let frame = self.bytes.get(start..start.checked_add(bytes)?)?;
+        frame.split_at_checked(self.input_bytes)
     }
 }
 
-/// Decodes the next value of a table and moves past it.
-fn next<'a, T: Deserialize<'a>>(
-    bytes: &mut &'a [u8],
-    name: &'static str,
-) -> Result<T, ArtefactError> {
-    let (value, rest) =
-        postcard::take_from_bytes(bytes).map_err(|_| ArtefactError::Table { name })?;
-    *bytes = rest;
-    Ok(value)
-}
+/// Values one after the other.
+struct Values<'a>(Deserializer<'a, Slice<'a>>);
 
-/// A table of `len` values.
-fn table<'a, T: Deserialize<'a>>(
-    region: &mut Region<'a>,
-    bytes: &mut &'a [u8],
-    len: usize,
-    name: &'static str,
-) -> Result<&'a [T], ArtefactError> {
-    let table = region.slice(len, |_| next(bytes, name))?;
-    Ok(table)
+impl<'a> Values<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self(Deserializer::from_bytes(bytes))
+    }
+
+    /// The next value.
+    fn next<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<T, ArtefactError> {
+        T::deserialize(&mut self.0).map_err(|_| ArtefactError::Table { name })
+    }
+
+    /// A table of the next `len` values.
+    fn table<T: Deserialize<'a>>(
+        &mut self,
+        region: &mut Region<'a>,
+        len: usize,
+        name: &'static str,
+    ) -> Result<&'a [T], ArtefactError> {
+        let table = region.slice(len, |_| self.next(name))?;
+        Ok(table)
+    }
+
+    /// There must be no more.
+    fn end(self, name: &'static str) -> Result<(), ArtefactError> {
+        let rest = self.0.finalize().ok().filter(|rest| rest.is_empty());
+        rest.map(drop).ok_or(ArtefactError::Table { name })
+    }
 }
 
 /// The sections, found and checked.
@@ -656,32 +675,33 @@ impl<'a> Artefact<'a> {
     }
 
     fn decode_model(
-        mut bytes: &'a [u8],
+        bytes: &'a [u8],
         weights: Weights<'a>,
         counts: Counts,
         region: &mut Region<'a>,
     ) -> Result<ModelTables<'a>, ArtefactError> {
         let ops = usize::from(counts.layers).saturating_mul(counts.paths.into());
-        let bytes = &mut bytes;
+        let mut values = Values::new(bytes);
         let tables = ModelTables {
-            storages: table(region, bytes, counts.storages.into(), "storages")?,
-            tensors: table(region, bytes, counts.tensors.into(), "tensors")?,
-            layers: table(region, bytes, counts.layers.into(), "layers")?,
-            paths: table(region, bytes, counts.paths.into(), "paths")?,
-            ops: table(region, bytes, ops, "operators")?,
-            inputs: table(region, bytes, counts.inputs.into(), "inputs")?,
-            outputs: table(region, bytes, counts.outputs.into(), "outputs")?,
+            storages: values.table(region, counts.storages.into(), "storages")?,
+            tensors: values.table(region, counts.tensors.into(), "tensors")?,
+            layers: values.table(region, counts.layers.into(), "layers")?,
+            paths: values.table(region, counts.paths.into(), "paths")?,
+            ops: values.table(region, ops, "operators")?,
+            inputs: values.table(region, counts.inputs.into(), "inputs")?,
+            outputs: values.table(region, counts.outputs.into(), "outputs")?,
             weights,
         };
-        if bytes.is_empty() { Ok(tables) } else { Err(ArtefactError::Table { name: "model" }) }
+        values.end("model")?;
+        Ok(tables)
     }
 
     fn decode_plans(
-        mut bytes: &'a [u8],
+        bytes: &'a [u8],
         counts: Counts,
         region: &mut Region<'a>,
     ) -> Result<&'a [PlanTables<'a>], ArtefactError> {
-        let bytes = &mut bytes;
+        let mut values = Values::new(bytes);
         let (mut stages, mut teams) = (counts.stages, counts.teams);
         // The tables of a plan follow it, so a place for all plans is set aside first.
         let empty = || PlanTables {
@@ -692,20 +712,20 @@ impl<'a> Artefact<'a> {
         };
         let plans = region.slice(counts.plans.into(), |_| Ok::<_, ArtefactError>(empty()))?;
         for plan in &mut *plans {
-            plan.needs = next(bytes, "plans")?;
-            let (plan_stages, plan_teams): (u16, u16) = next(bytes, "plans")?;
+            plan.needs = values.next("plans")?;
+            let (plan_stages, plan_teams): (u16, u16) = values.next("plans")?;
             let too_many = ArtefactError::Table { name: "plans" };
             stages = stages.checked_sub(plan_stages).ok_or(too_many)?;
             teams = teams.checked_sub(plan_teams).ok_or(too_many)?;
-            plan.stages = table(region, bytes, plan_stages.into(), "stages")?;
-            plan.teams = table(region, bytes, plan_teams.into(), "teams")?;
-            plan.placements = table(region, bytes, counts.storages.into(), "placements")?;
+            plan.stages = values.table(region, plan_stages.into(), "stages")?;
+            plan.teams = values.table(region, plan_teams.into(), "teams")?;
+            plan.placements = values.table(region, counts.storages.into(), "placements")?;
         }
-        if (stages, teams, bytes.len()) == (0, 0, 0) {
-            Ok(plans)
-        } else {
-            Err(ArtefactError::Table { name: "plans" })
+        if (stages, teams) != (0, 0) {
+            return Err(ArtefactError::Table { name: "plans" });
         }
+        values.end("plans")?;
+        Ok(plans)
     }
 
     /// The first plan that fits `topology`.

@@ -32,7 +32,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     ///
     /// # Errors
     ///
-    /// What made the pipeline fail.
+    /// What made the pipeline fail; [`RunError::CoreTaken`] when it was called before.
     pub fn run_core(&self, core: CoreId) -> Result<(), RunError> {
         self.run_core_beside(core, || Ticks::NEVER)
     }
@@ -64,9 +64,15 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         if !(table.supported)() {
             return Err(self.fail(RunError::PathNotSupported { core, path: table.path }));
         }
+        let member = index.saturating_sub(planned.first_core.into());
+        // Two in one place would write the same bytes at the same time.
+        let own = 1u64.wrapping_shl(member as u32);
+        if team.come.fetch_or(own, Ordering::Relaxed) & own != 0 {
+            return Err(RunError::CoreTaken { core });
+        }
         debug!("core {} works for stage {}", core.0, team.stage);
         let presence = Presence { pipeline: self, core, team };
-        match index.saturating_sub(planned.first_core.into()) {
+        match member {
             0 => self.lead(team, beside),
             member => self.follow(team, member, beside),
         }

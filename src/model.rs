@@ -215,6 +215,12 @@ impl<'a> Model<'a> {
     }
 }
 
+/// Not inlined: each operator's check would bring a copy of what its caller does with errors.
+#[inline(never)]
+fn check_op(op: &Op, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
+    op.check(signature, weights)
+}
+
 impl<'a> ModelTables<'a> {
     fn check(&self, written: &mut [bool]) -> Result<(), ModelError> {
         let ports = 1..=MAX_PORTS;
@@ -304,13 +310,11 @@ impl<'a> ModelTables<'a> {
         let signature = Signature { inputs: &inputs, output: output.layout.hwc };
         for &path in self.paths {
             let op = self.op(path, index).ok_or(ModelError::Ops { found: 0, wanted: 1 })?;
-            let layout = match op.path() {
+            let checked = match op.path() {
                 Some(other) if other != path => Err(OpError::Parameter { name: "path" }),
-                _ => Ok(()),
+                _ => check_op(op, signature, &self.weights),
             };
-            layout
-                .and_then(|()| op.check(signature, &self.weights))
-                .map_err(|error| ModelError::Op { layer: index, path, error })?;
+            checked.map_err(|error| ModelError::Op { layer: index, path, error })?;
         }
         Ok(())
     }

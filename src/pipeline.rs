@@ -104,6 +104,11 @@ pub enum RunError {
         /// The core.
         core: CoreId,
     },
+    /// Someone works for the core already, or has done so.
+    CoreTaken {
+        /// The core.
+        core: CoreId,
+    },
     /// The core cannot execute the kernels its cluster was planned for.
     PathNotSupported {
         /// The core.
@@ -139,6 +144,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NoCore { core } => write!(f, "the machine has no core {}", core.0),
+            Self::CoreTaken { core } => write!(f, "core {} is at work already", core.0),
             Self::PathNotSupported { core, path } => {
                 write!(f, "core {} cannot execute path {path}", core.0)
             }
@@ -224,6 +230,8 @@ pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) kernels: &'a KernelTable,
     /// Predicted time of one frame, at least 1.
     frame_ns: u64,
+    /// A bit for each member that has come.
+    pub(crate) come: AtomicU64,
     /// Frames in the lane or at work.
     pub(crate) outstanding: CachePadded<AtomicU32>,
     pub(crate) progress: CachePadded<Progress>,
@@ -336,6 +344,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 lane: *lane,
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
                 frame_ns: u64::from(planned.frame_ns.max(1)),
+                come: AtomicU64::new(0),
                 outstanding: CachePadded::default(),
                 progress: CachePadded::default(),
                 counters: CachePadded::default(),
@@ -666,8 +675,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         next
     }
 
-    /// What made the pipeline fail.
-    pub(crate) fn failure(&self) -> Option<RunError> {
+    /// What made the pipeline fail, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<RunError> {
         *self.failure.lock()
     }
 

@@ -220,14 +220,23 @@ impl Lifetime {
 
     /// The lifetimes of all storages of `model`, written to `lifetimes`, indexed by storage.
     pub fn of(model: &Model<'_>, lifetimes: &mut [Self]) {
+        Self::in_order(model, lifetimes, |_| ());
+    }
+
+    /// As [`of`](Self::of); `begin` is told of each storage, in the order in which they begin.
+    fn in_order(model: &Model<'_>, lifetimes: &mut [Self], mut begin: impl FnMut(StorageId)) {
         lifetimes.fill(Self::NEVER);
+        // Called for one layer after the other.
         let mut extend = |tensor, layer| {
-            let storage = model.tensor(tensor).map(|tensor| usize::from(tensor.storage.0));
-            if let Some(lifetime) = storage.and_then(|storage| lifetimes.get_mut(storage)) {
-                lifetime.first = lifetime.first.min(layer);
-                lifetime.last = lifetime.last.max(layer);
+            let Some(storage) = model.storage_of(tensor) else { return };
+            let Some(lifetime) = lifetimes.get_mut(usize::from(storage.0)) else { return };
+            if *lifetime == Self::NEVER {
+                lifetime.first = layer;
+                begin(storage);
             }
+            lifetime.last = layer;
         };
+        model.inputs.iter().for_each(|port| extend(port.tensor, 0));
         let mut end = 0;
         for (i, layer) in (0u16..).zip(model.layers) {
             for &tensor in layer.inputs.iter().chain([&layer.output]) {
@@ -235,7 +244,6 @@ impl Lifetime {
             }
             end = i;
         }
-        model.inputs.iter().for_each(|port| extend(port.tensor, 0));
         model.outputs.iter().for_each(|port| extend(port.tensor, end));
     }
 
@@ -308,8 +316,16 @@ impl<'a> Plan<'a> {
         lifetimes: &mut [Lifetime],
         order: &mut [u16],
     ) -> Result<Self, PlanError> {
-        Lifetime::of(model, lifetimes);
-        tables.check(model, lifetimes, order)?;
+        let scratch = lifetimes.len().min(order.len());
+        if scratch < model.storages.len() {
+            return Err(PlanError::Placement { storage: StorageId(scratch as u16) });
+        }
+        let mut used = 0usize;
+        Lifetime::in_order(model, lifetimes, |storage| {
+            order.get_mut(used).into_iter().for_each(|entry| *entry = storage.0);
+            used = used.saturating_add(1);
+        });
+        tables.check(model, lifetimes, order.get_mut(..used).unwrap_or_default())?;
         Ok(Self { model, tables })
     }
 
@@ -387,17 +403,9 @@ impl<'a> PlanTables<'a> {
             }
         }
         let place = |storage| self.place(storage, model, lifetimes);
-        let used = |i: u16| lifetimes.get(usize::from(i)).is_some_and(|&l| l != Lifetime::NEVER);
-        let mut count = 0usize;
-        for storage in (0..model.storages.len() as u16).filter(|&i| used(i)) {
+        for &storage in &*order {
             place(storage)?;
-            if let Some(entry) = order.get_mut(count) {
-                *entry = storage;
-            }
-            count = count.saturating_add(1);
         }
-        let order = order.get_mut(..count).unwrap_or_default();
-        order.sort_unstable_by_key(|&i| lifetimes.get(usize::from(i)).map(|l| l.first));
         check_apart(order, place, |a, b| {
             let (a, b) = (StorageId(a), StorageId(b));
             overwrites(model, lifetimes, a, b) || overwrites(model, lifetimes, b, a)
@@ -540,7 +548,7 @@ fn check_apart(
                     break;
                 }
             }
-            order.copy_within(at.saturating_add(1)..begun, at);
+            shift_down(order.get_mut(at..begun).unwrap_or_default());
             begun = begun.saturating_sub(1);
         }
         while let Some(&other) = order.get(..at).and_then(<[u16]>::last) {
@@ -551,15 +559,26 @@ fn check_apart(
                 }
                 break;
             }
-            order.copy_within(at..begun, at.saturating_sub(1));
-            (at, begun) = (at.saturating_sub(1), begun.saturating_sub(1));
+            at = at.saturating_sub(1);
+            shift_down(order.get_mut(at..begun).unwrap_or_default());
+            begun = begun.saturating_sub(1);
         }
         // There is room: as many as have begun were taken from the front.
-        order.copy_within(at..begun, at.saturating_add(1));
-        order.get_mut(at).into_iter().for_each(|entry| *entry = storage);
+        let mut moved = storage;
+        for entry in order.get_mut(at..=begun).unwrap_or_default() {
+            core::mem::swap(entry, &mut moved);
+        }
         begun = begun.saturating_add(1);
     }
     Ok(())
+}
+
+/// Takes the first entry out; the others close up.
+fn shift_down(mut entries: &mut [u16]) {
+    while let [entry, rest @ ..] = entries {
+        rest.first().into_iter().for_each(|&next| *entry = next);
+        entries = rest;
+    }
 }
 
 impl Team {

@@ -80,9 +80,11 @@ impl<'a> Region<'a> {
     ///
     /// Too little memory is left.
     pub fn place<T>(&mut self, value: T) -> Result<&'a T, OutOfMemory> {
-        let mut value = Some(value);
-        let missing = OutOfMemory { needed: size_of::<T>(), left: self.left() };
-        self.slice(1, |_| value.take().ok_or(missing))?.first().ok_or(missing)
+        let taken = self.take(size_of::<T>(), align_of::<T>())?;
+        let place = taken.as_mut_ptr().cast::<MaybeUninit<T>>();
+        // SAFETY: `take` gave this place alone the bytes of a `T` for `'a`, aligned for it;
+        // uninitialised memory is a valid `MaybeUninit`.
+        Ok(unsafe { &mut *place }.write(value))
     }
 
     fn take(&mut self, len: usize, align: usize) -> Result<&'a mut [MaybeUninit<u8>], OutOfMemory> {

@@ -190,6 +190,22 @@ fn drained_frames_can_still_be_polled() {
 }
 
 #[test]
+fn a_core_is_taken_once() {
+    let plan = OwnedPlan::new(1, &[(2, &[2])]);
+    run(2, &plan, &machine(3), |pipeline| {
+        // Frames that come back show that the cores are at work.
+        submit(pipeline, Admission::Block(Wait::Forever), 0);
+        drop(pipeline.poll(Wait::Forever).unwrap());
+        for core in [0, 1].map(CoreId) {
+            assert_eq!(pipeline.run_core(core), Err(RunError::CoreTaken { core }));
+        }
+        assert_eq!(pipeline.run_core(CoreId(2)), Ok(()), "the plan leaves it out");
+        submit(pipeline, Admission::Block(Wait::Forever), 1);
+        assert!(pipeline.poll(Wait::Forever).is_ok());
+    });
+}
+
+#[test]
 fn a_stopped_pipeline_wakes_those_who_wait() {
     run(1, &OwnedPlan::new(1, &[(1, &[1])]), &machine(1), |pipeline| {
         std::thread::scope(|scope| {

@@ -16,19 +16,6 @@ pub(crate) struct Arguments {
     pub(crate) ram_bytes: u32,
     /// `stall-ms=N`: how long a core may take for its share of a layer.
     pub(crate) stall_ms: u32,
-    /// `count=frame` or `count=layers`: counts the cycles of each.
-    pub(crate) count: Count,
-}
-
-/// What to count the cycles of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Count {
-    /// Nothing.
-    Nothing,
-    /// A frame: only one at a time is then under way.
-    Frame,
-    /// Its layers, too.
-    Layers,
 }
 
 /// Longest time for a share of a layer unless stated: emulators are slow.
@@ -65,33 +52,24 @@ impl Arguments {
     ///
     /// [`ArgumentError`].
     pub(crate) fn parse(words: &[u8], board: &Board) -> Result<Self, ArgumentError> {
-        let mut found = Self {
-            clusters: Vec::new(),
-            frames: FRAMES,
-            ram_bytes: u32::MAX,
-            stall_ms: STALL_MS,
-            count: Count::Nothing,
-        };
+        let mut found =
+            Self { clusters: Vec::new(), frames: FRAMES, ram_bytes: u32::MAX, stall_ms: STALL_MS };
         for word in words.split(|&byte| byte == b' ') {
             let Some(end) = word.iter().position(|&byte| byte == b'=') else { continue };
             let (key, value) = (&word[..end], &word[end + 1..]);
-            match key {
-                b"clusters" => found.clusters = clusters(value, board)?,
-                b"frames" => found.frames = number("frames", value)?,
-                b"ram" => found.ram_bytes = number("ram", value)?,
-                b"stall-ms" => found.stall_ms = number("stall-ms", value)?,
-                b"count" => {
-                    found.count = match value {
-                        b"frame" => Count::Frame,
-                        b"layers" => Count::Layers,
-                        _ => return Err(ArgumentError::Value { key: "count" }),
-                    }
-                }
+            let numbers = [
+                ("frames", &mut found.frames),
+                ("ram", &mut found.ram_bytes),
+                ("stall-ms", &mut found.stall_ms),
+            ];
+            match numbers.into_iter().find(|(name, _)| name.as_bytes() == key) {
+                Some((name, setting)) => *setting = number(name, value)?,
+                None if key == b"clusters" => found.clusters = clusters(value, board)?,
                 #[cfg(feature = "faults")]
-                b"fault" => {
+                None if key == b"fault" => {
                     crate::faults::request(value).ok_or(ArgumentError::Value { key: "fault" })?;
                 }
-                _ => return Err(ArgumentError::Unknown),
+                None => return Err(ArgumentError::Unknown),
             }
         }
         if found.clusters.is_empty() {

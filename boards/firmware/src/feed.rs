@@ -1,16 +1,15 @@
 //! Feeds the pipeline on a core that computes as well: first the self-test, then the frames.
 
-use pipeit_board::pmu;
 use pipeit_rt::artefact::{Artefact, Checksum};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, StageStats};
 use pipeit_rt::platform::{Platform, Ticks};
 use pipeit_rt::{Admission, Pipeline, Wait};
 
-use crate::arguments::{Arguments, Count};
+use crate::MAX_STAGES;
+use crate::arguments::Arguments;
 use crate::exit::Failure;
 use crate::machine::Machine;
 use crate::source::Source;
-use crate::{MAX_STAGES, trace};
 
 /// How long the feeder may sleep while frames are under way.
 const LOOK_HZ: u64 = 1000;
@@ -22,13 +21,10 @@ pub(crate) struct Feed<'p> {
     source: &'p mut dyn Source,
     goldens: u32,
     frames: u32,
-    one_at_a_time: bool,
     sent: u32,
     received: u32,
     outputs: Checksum,
     before_stream: [StageStats; MAX_STAGES],
-    began: u64,
-    cycles: u64,
     failure: Option<Failure>,
 }
 
@@ -45,13 +41,10 @@ impl<'p> Feed<'p> {
             source,
             goldens: artefact.goldens.iter().count() as u32,
             frames: arguments.frames,
-            one_at_a_time: arguments.count != Count::Nothing,
             sent: 0,
             received: 0,
             outputs: Checksum::new(),
             before_stream: [StageStats::default(); MAX_STAGES],
-            began: 0,
-            cycles: 0,
             failure: None,
         }
     }
@@ -82,11 +75,6 @@ impl<'p> Feed<'p> {
         self.failure
     }
 
-    /// Cycles from the submission of the last frame to its result, where they are counted.
-    pub(crate) const fn cycles(&self) -> u64 {
-        self.cycles
-    }
-
     /// Checksum of all outputs of the stream, in order.
     pub(crate) fn hash(&self) -> u32 {
         self.outputs.clone().finish()
@@ -114,14 +102,9 @@ impl<'p> Feed<'p> {
             Err(error) => return Err(error.into()),
         };
         // The stream begins when the self-test is through.
-        let may_send = if self.sent < self.goldens {
-            true
-        } else if self.one_at_a_time {
-            self.sent == self.received && self.sent < self.goldens.saturating_add(self.frames)
-        } else {
-            self.received >= self.goldens && self.sent < self.goldens.saturating_add(self.frames)
-        };
-        if !may_send {
+        let self_test = self.received < self.goldens;
+        let end = if self_test { self.goldens } else { self.goldens.saturating_add(self.frames) };
+        if self.sent == end {
             return Ok(received);
         }
         match self.pipeline.acquire(Admission::Block(Wait::Never)) {
@@ -133,7 +116,7 @@ impl<'p> Feed<'p> {
 
     fn send(&mut self, mut frame: InputFrame<'_, 'static, Machine>) -> Result<(), Failure> {
         if self.sent < self.goldens {
-            let golden = self.artefact.goldens.iter().nth(self.sent as usize);
+            let golden = self.artefact.goldens.frame(self.sent as usize);
             let mut rest = golden.map_or(&[][..], |(inputs, _)| inputs);
             for input in 0.. {
                 let Some(codes) = frame.input(input) else { break };
@@ -146,26 +129,19 @@ impl<'p> Feed<'p> {
                 self.source.fill(self.artefact.model, input, codes);
             }
         }
-        if self.one_at_a_time {
-            self.began = pmu::cycles();
-            trace::begin(self.began);
-        }
         frame.submit()?;
         self.sent += 1;
         Ok(())
     }
 
     fn receive(&mut self, frame: &OutputFrame<'_, 'static, Machine>) -> Result<(), Failure> {
-        if self.one_at_a_time {
-            self.cycles = pmu::cycles().wrapping_sub(self.began);
-        }
         let due = self.received;
         if frame.id().0 != due {
             return Err(Failure::Lost { frame: due, found: frame.id() });
         }
         self.received += 1;
         if due < self.goldens {
-            let golden = self.artefact.goldens.iter().nth(due as usize);
+            let golden = self.artefact.goldens.frame(due as usize);
             let mut rest = golden.map_or(&[][..], |(_, outputs)| outputs);
             for (output, codes) in (0..).map_while(|i| Some((i, frame.output(i)?))) {
                 let expected = rest.split_off(..codes.len()).unwrap_or_default();

@@ -16,12 +16,11 @@ mod faults;
 mod feed;
 mod machine;
 mod source;
-mod trace;
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use pipeit_board::{MAX_CORES, board, cores, pmu, println, regions, stack};
+use pipeit_board::{MAX_CORES, board, cores, println, regions, stack};
 use pipeit_rt::artefact::Header;
 use pipeit_rt::kernels::KernelTable;
 use pipeit_rt::plan::Plan;
@@ -30,7 +29,7 @@ use pipeit_rt::platform::{Event, Platform, Ticks};
 use pipeit_rt::region::Region;
 use pipeit_rt::{Artefact, Pipeline};
 
-use arguments::{Arguments, Count};
+use arguments::Arguments;
 pub use exit::Failure;
 use feed::Feed;
 use machine::{Cores, Machine};
@@ -44,7 +43,12 @@ const ARGUMENT_BYTES: usize = 512;
 
 /// Runs the network on the frames of `source`, with the kernels of these tables.
 pub fn run(kernels: &'static [&'static KernelTable], source: &mut dyn Source) -> ! {
-    match program(kernels, source) {
+    finish(program(kernels, source))
+}
+
+/// Tells how a program went and ends it.
+pub fn finish(result: Result<(), Failure>) -> ! {
+    match result {
         Ok(()) => end("ok", 0),
         Err(failure) => fail(failure),
     }
@@ -92,12 +96,6 @@ fn program(
     let stall = Machine::tick_hz().saturating_mul(arguments.stall_ms.into()) / 1000;
     pipeline.set_stall_timeout(Ticks(stall));
     let pipeline: &'static Pipeline<'static, Machine> = region.place(pipeline)?;
-    if arguments.count != Count::Nothing {
-        pmu::start();
-    }
-    if arguments.count == Count::Layers {
-        trace::start();
-    }
     let own = cores.id(cores::number());
     let job = region.place(move |number| work(pipeline, &cores, number))?;
     println!(
@@ -119,7 +117,7 @@ fn program(
         let next = feed.step();
         event.wait(event.count(), next);
     }
-    report(pipeline, &feed, &arguments)
+    report(&feed, &arguments)
 }
 
 /// The work of every other core.
@@ -173,11 +171,7 @@ fn print_stage(plan: &Plan<'_>, index: usize, layers: &Range<u16>) {
     }
 }
 
-fn report(
-    pipeline: &Pipeline<'static, Machine>,
-    feed: &Feed<'_>,
-    arguments: &Arguments,
-) -> Result<(), Failure> {
+fn report(feed: &Feed<'_>, arguments: &Arguments) -> Result<(), Failure> {
     let us = |ticks: Ticks| ticks.0.saturating_mul(1_000_000) / Machine::tick_hz().max(1);
     if let Some(failure) = feed.failure() {
         return Err(failure);
@@ -192,12 +186,6 @@ fn report(
             us(stats.busy),
             us(stats.starved)
         );
-    }
-    for (layer, cycles) in trace::cycles(pipeline.plan().model().layers.len()).enumerate() {
-        println!("layer {layer}: {cycles} cycles");
-    }
-    if arguments.count != Count::Nothing {
-        println!("frame: {} cycles", feed.cycles());
     }
     let up = (0..MAX_CORES).filter(|&core| cores::is_up(core));
     let used = up.map(stack::high_water).max().unwrap_or(0);

@@ -6,9 +6,7 @@ use pipeit_rt::platform::baremetal::{BareMetal, WfeEvent, Yield};
 use pipeit_rt::platform::{Platform, Ticks};
 use pipeit_rt::topology::{CoreId, TooManyCores, Topology};
 
-use crate::trace;
-
-/// Bare metal with a record of layers.
+/// Bare metal, and what can be made to go wrong there.
 #[derive(Debug)]
 pub(crate) struct Machine;
 
@@ -24,9 +22,8 @@ impl Platform for Machine {
         BareMetal::tick_hz()
     }
 
-    fn after_layer(layer: u16, _started: Ticks) {
-        trace::after_layer(layer);
-        #[cfg(feature = "faults")]
+    #[cfg(feature = "faults")]
+    fn after_layer(_layer: u16, _started: Ticks) {
         crate::faults::after_layer();
     }
 }

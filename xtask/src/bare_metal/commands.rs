@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::board::Board;
-use super::emulator::{Clock, Guest, Report};
+use super::emulator::{Clock, Guest};
 use super::image::{Image, Options};
-use super::tool::Tool;
+use super::tool::{REFERENCE, Tool, kernel_path};
 use crate::workspace::Workspace;
 
 /// Longest time for a run, in seconds.
@@ -91,7 +91,7 @@ pub(crate) fn qemu(workspace: &Workspace, args: &QemuArgs) -> Result<bool> {
                 stages.push(clusters.stage_each());
             }
             let network = std::path::absolute(&args.network)?;
-            tool.import(workspace, &network, &clusters.0, &stages, &artefact)?;
+            tool.import(workspace, &network, &clusters.0, &stages, REFERENCE, &artefact)?;
             artefact
         }
     };
@@ -143,33 +143,30 @@ pub(crate) struct CountArgs {
 pub(crate) fn count(workspace: &Workspace, args: &CountArgs) -> Result<()> {
     let board = Board::load(workspace, "qemu-virt")?;
     let tool = Tool::build(workspace)?;
-    let image = Image::build(workspace, &board, Options::default())?;
+    let image =
+        Image::build(workspace, &board, Options { example: Some("count"), ..Options::default() })?;
     let artefact = artefact_path(workspace, &args.network)?;
     let network = std::path::absolute(&args.network)?;
-    tool.import(workspace, &network, &[1], &[], &artefact)?;
-    let run = |what: &str| -> Result<Report> {
-        let guest = Guest {
-            board: &board,
-            image: &image,
-            artefact: Some(&artefact),
-            cores: 1,
-            cpu: Some(&args.cpu),
-            el2: false,
-            clock: Clock::Counted,
-            arguments: format!("clusters=1 frames=1 count={what}"),
-            limit_s: LIMIT_S,
-        };
-        let report = guest.run(workspace, |_| ())?;
-        if report.code != 0 {
-            bail!("the firmware failed:\n{}", report.lines.join("\n"));
-        }
-        Ok(report)
+    let path = kernel_path(&args.cpu);
+    tool.import(workspace, &network, &[1], &[], path, &artefact)?;
+    let guest = Guest {
+        board: &board,
+        image: &image,
+        artefact: Some(&artefact),
+        cores: 1,
+        cpu: Some(&args.cpu),
+        el2: false,
+        clock: Clock::Counted,
+        arguments: String::new(),
+        limit_s: LIMIT_S,
     };
-    // Apart from the layers, whose counting counts.
-    let instructions = run("frame")?.cycles("frame").context("no count")?;
+    let report = guest.run(workspace, |_| ())?;
+    if report.code != 0 {
+        bail!("the firmware failed:\n{}", report.lines.join("\n"));
+    }
+    let instructions = report.cycles("frame").context("no count")?;
     let mut layers = Vec::new();
     if args.per_layer {
-        let report = run("layers")?;
         let inspected = tool.inspect(workspace, &artefact)?;
         let described = inspected["layers"].as_array().context("pipeit inspect tells no layers")?;
         for (index, layer) in described.iter().enumerate() {
@@ -184,6 +181,7 @@ pub(crate) fn count(workspace: &Workspace, args: &CountArgs) -> Result<()> {
         let mut object = json!({
             "network": args.network.display().to_string(),
             "cpu": args.cpu,
+            "path": path,
             "instructions": instructions,
         });
         if args.per_layer {

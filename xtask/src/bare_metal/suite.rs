@@ -13,7 +13,7 @@ use super::commands::Clusters;
 use super::emulator::{Clock, Guest, Report};
 use super::image::{Image, Options};
 use super::snapshot;
-use super::tool::Tool;
+use super::tool::{REFERENCE, Tool};
 use crate::command::{capture, stream};
 use crate::skips::SkipLog;
 use crate::summary::seconds;
@@ -170,7 +170,7 @@ impl<'w> Suite<'w> {
         name.extend(stages.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }));
         let path = self.workspace.bare_metal_dir()?.join(format!("{name}.pipeit"));
         let stages = [stages.to_owned()];
-        self.tool.import(self.workspace, &network.path, clusters, &stages, &path)?;
+        self.tool.import(self.workspace, &network.path, clusters, &stages, REFERENCE, &path)?;
         Ok(path)
     }
 

@@ -15,6 +15,14 @@ const LIMIT_S: u32 = 600;
 /// Longest time for the build, in seconds.
 const BUILD_LIMIT_S: u32 = 1800;
 
+/// The kernel path that runs everywhere, the host included.
+pub(crate) const REFERENCE: &str = "reference";
+
+/// The fastest kernel path that there is for a kind of core.
+pub(crate) fn kernel_path(_cpu: &str) -> &'static str {
+    REFERENCE
+}
+
 /// The tool, built.
 #[derive(Debug)]
 pub(crate) struct Tool {
@@ -34,13 +42,15 @@ impl Tool {
     }
 
     /// Imports the network in the file `network` for clusters `c0`, `c1`, … of so many cores.
-    /// The plans of the partitions `stages` come before those the tool finds.
+    /// The plans of the partitions `stages` come before those the tool finds; the kernels are
+    /// those of `path`.
     pub(crate) fn import(
         &self,
         workspace: &Workspace,
         network: &Path,
         clusters: &[usize],
         stages: &[String],
+        path: &str,
         artefact: &Path,
     ) -> Result<()> {
         // Golden vectors are computed here, on a CPU that stands for all.
@@ -51,7 +61,7 @@ impl Tool {
         let clusters: Vec<_> = clusters.iter().enumerate().map(cluster).collect();
         let mut import = self.call(workspace);
         import.arg("import").arg(network).arg("--output").arg(artefact);
-        import.args(["--clusters", &clusters.join(" ")]);
+        import.args(["--clusters", &clusters.join(" "), "--path", path]);
         for stages in stages {
             import.args(["--stages", stages]);
         }
