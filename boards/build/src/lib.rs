@@ -16,7 +16,7 @@ use std::{env, fs};
 use aligned_vec::{AVec, ConstAlign};
 use pipeit_rt::Artefact;
 use pipeit_rt::artefact::Header;
-use pipeit_rt::kernels::Path as KernelPath;
+use pipeit_rt::kernels::{Op, Path as KernelPath};
 use pipeit_rt::region::Region;
 use pipeit_rt::weights::ALIGNMENT;
 use serde::Deserialize;

@@ -20,6 +20,7 @@ pub(crate) struct Board {
 
 #[derive(Debug, Deserialize)]
 struct Cluster {
+    core: String,
     affinities: Vec<u64>,
 }
 
@@ -41,6 +42,11 @@ impl Board {
         let text = fs::read_to_string(&path)
             .with_context(|| format!("no board {name:?}: {}", path.display()))?;
         toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// The kind of its cores.
+    pub(crate) fn cpu(&self) -> &str {
+        self.clusters.first().map_or("max", |cluster| &cluster.core)
     }
 
     /// Cores of each cluster.

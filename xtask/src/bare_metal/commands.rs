@@ -8,7 +8,7 @@ use serde_json::json;
 use super::board::Board;
 use super::emulator::{Clock, Guest};
 use super::image::{Image, Options};
-use super::tool::{REFERENCE, Tool, kernel_path};
+use super::tool::{Tool, kernel_path};
 use crate::workspace::Workspace;
 
 /// Longest time for a run, in seconds.
@@ -37,12 +37,23 @@ pub(crate) struct QemuArgs {
     /// Plan to put first, over clusters c0, c1, …; repeatable [default: a stage per cluster]
     #[arg(long, value_name = "SPEC")]
     stages: Vec<String>,
+    /// Kernel path to pack the network for [default: the fastest for the kind of core]
+    #[arg(long)]
+    path: Option<String>,
     /// Start at EL2 instead of EL1
     #[arg(long)]
     el2: bool,
     /// Emulate every core on a host thread of its own
     #[arg(long)]
     parallel: bool,
+}
+
+impl QemuArgs {
+    /// The kernel path, where the board's cores are of the kind `cpu`.
+    fn path<'a>(&'a self, cpu: &'a str) -> &'a str {
+        let cpu = self.cpu.as_deref().unwrap_or(cpu);
+        self.path.as_deref().unwrap_or_else(|| kernel_path(cpu))
+    }
 }
 
 /// Cores of each cluster.
@@ -91,11 +102,13 @@ pub(crate) fn qemu(workspace: &Workspace, args: &QemuArgs) -> Result<bool> {
                 stages.push(clusters.stage_each());
             }
             let network = std::path::absolute(&args.network)?;
-            tool.import(workspace, &network, &clusters.0, &stages, REFERENCE, &artefact)?;
+            let path = args.path(board.cpu());
+            tool.import(workspace, &network, &clusters.0, &stages, path, &artefact)?;
             artefact
         }
     };
-    let expected = tool.hash(workspace, &artefact, args.frames)?;
+    // By the host's own kernels, except where the file has others.
+    let expected = tool.hash(workspace, &args.network, args.frames)?;
     let guest = Guest {
         board: &board,
         image: &image,
@@ -131,6 +144,9 @@ pub(crate) struct CountArgs {
     /// Kind of core: cortex-a53, cortex-a76, max, …
     #[arg(long, default_value = "cortex-a53")]
     cpu: String,
+    /// Kernel path to pack the network for [default: the fastest for the kind of core]
+    #[arg(long)]
+    path: Option<String>,
     /// Counts the instructions of each layer, too
     #[arg(long)]
     per_layer: bool,
@@ -147,7 +163,7 @@ pub(crate) fn count(workspace: &Workspace, args: &CountArgs) -> Result<()> {
         Image::build(workspace, &board, Options { example: Some("count"), ..Options::default() })?;
     let artefact = artefact_path(workspace, &args.network)?;
     let network = std::path::absolute(&args.network)?;
-    let path = kernel_path(&args.cpu);
+    let path = args.path.as_deref().unwrap_or_else(|| kernel_path(&args.cpu));
     tool.import(workspace, &network, &[1], &[], path, &artefact)?;
     let guest = Guest {
         board: &board,

@@ -19,8 +19,12 @@ const BUILD_LIMIT_S: u32 = 1800;
 pub(crate) const REFERENCE: &str = "reference";
 
 /// The fastest kernel path that there is for a kind of core.
-pub(crate) fn kernel_path(_cpu: &str) -> &'static str {
-    REFERENCE
+pub(crate) fn kernel_path(cpu: &str) -> &'static str {
+    match cpu {
+        "cortex-a35" | "cortex-a53" | "cortex-a57" | "cortex-a72" | "cortex-a73" => "neon",
+        "cortex-a55" | "cortex-a75" | "cortex-a76" | "neoverse-n1" => "dotprod",
+        _ => "i8mm",
+    }
 }
 
 /// The tool, built.
