@@ -28,6 +28,48 @@ pub(in crate::kernels) unsafe fn load_next(from: &mut *const i8) -> int8x16_t {
     codes
 }
 
+/// Loads 16 codes and moves `from` by `step` bytes.
+///
+/// # Safety
+///
+/// 16 bytes are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load(from: &mut *const i8, step: usize) -> int8x16_t {
+    let codes: int8x16_t;
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "ld1 {{{codes:v}.16b}}, [{from}], {step}",
+            codes = lateout(vreg) codes,
+            from = inout(reg) *from,
+            step = in(reg) step,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    codes
+}
+
+/// Stores 16 codes and moves `to` by `step` bytes.
+///
+/// # Safety
+///
+/// 16 bytes are writable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store(to: &mut *mut i8, codes: int8x16_t, step: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st1 {{{codes:v}.16b}}, [{to}], {step}",
+            codes = in(vreg) codes,
+            to = inout(reg) *to,
+            step = in(reg) step,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Stores 16 codes and moves `to` past them.
 ///
 /// # Safety
@@ -157,6 +199,18 @@ pub(in crate::kernels) unsafe fn fill(mut to: *mut i8, code: i8, len: usize) {
     }
     // SAFETY: the rest of the `len` bytes.
     unsafe { store_part(to, codes, len % 16) };
+}
+
+/// The same vector, which the compiler then takes for one value: else it loads the halves apart
+/// where they are used apart, and moves them into place.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) fn whole(mut vector: int8x16_t) -> int8x16_t {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0:v} */", inout(vreg) vector, options(pure, nomem, nostack, preserves_flags));
+    }
+    vector
 }
 
 /// Weights as vectors; those before the first that is aligned are left out, but a panel is.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub(in crate::kernels) mod conv_2d;
+pub(in crate::kernels) mod depthwise_conv_2d;
 #[cfg(not(feature = "std"))]
 pub(in crate::kernels) mod identification;
 pub(in crate::kernels) mod memory;
@@ -15,5 +16,6 @@ pub(in crate::kernels) const SCRATCH: usize = 8 << 10;
 /// The kernels of [`Path::Neon`].
 pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(conv_2d::packed_conv_2d),
+    packed_depthwise_conv_2d: Some(depthwise_conv_2d::packed_depthwise_conv_2d),
     ..KernelTable::portable(Path::Neon, || true)
 };
