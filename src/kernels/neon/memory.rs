@@ -117,20 +117,40 @@ pub(in crate::kernels) unsafe fn store_lane<const LANE: i32>(to: &mut *mut i8, c
 #[inline(never)]
 #[target_feature(enable = "neon")]
 pub(in crate::kernels) unsafe fn store_part(to: *mut i8, codes: int8x16_t, len: usize) {
-    let codes = Codes { vector: codes };
-    // SAFETY: any bytes are codes, and both are as large.
-    let codes = unsafe { codes.array };
-    for (i, code) in codes.into_iter().enumerate().take(len) {
-        // SAFETY: below `len`.
-        let to = unsafe { to.add(i) };
-        // SAFETY: the caller's promise.
-        unsafe { to.write(code) };
-    }
+    let codes = to_codes(codes);
+    // SAFETY: the caller's promise.
+    unsafe { copy(to, codes.as_ptr(), len.min(codes.len())) };
 }
 
-union Codes {
-    vector: int8x16_t,
-    array: [i8; 16],
+/// Loads `len` codes, at most 16; zero behind them.
+///
+/// # Safety
+///
+/// `len` bytes are readable at `from`.
+#[inline(never)]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_part(from: *const i8, len: usize) -> int8x16_t {
+    let mut codes = [0; 16];
+    // SAFETY: the caller's promise.
+    unsafe { copy(codes.as_mut_ptr(), from, len.min(codes.len())) };
+    from_codes(codes)
+}
+
+fn to_codes(vector: int8x16_t) -> [i8; 16] {
+    // SAFETY: both are sixteen bytes, any of them.
+    unsafe { core::mem::transmute(vector) }
+}
+
+/// A vector of these codes.
+pub(in crate::kernels) fn from_codes(codes: [i8; 16]) -> int8x16_t {
+    // SAFETY: both are sixteen bytes, any of them.
+    unsafe { core::mem::transmute(codes) }
+}
+
+/// The numbers in vectors.
+pub(in crate::kernels) fn to_numbers(vectors: [int32x4_t; 4]) -> [i32; 16] {
+    // SAFETY: both are sixteen numbers, any of them.
+    unsafe { core::mem::transmute(vectors) }
 }
 
 /// Copies `len` bytes: 16, 8 or 4 at a time, the last of them over those before.
