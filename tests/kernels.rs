@@ -8,8 +8,11 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding};
+use pipeit_rt::kernels::reference::{
+    Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Pad, Term, Ties,
+};
 use pipeit_rt::kernels::{self, Io, KernelTable, Op, REFERENCE, Signature, Window};
-use pipeit_rt::quant::Output;
+use pipeit_rt::quant::{Multiplier, Output};
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Layout, Tile, View};
 use pipeit_rt::weights::{ALIGNMENT, Span, Weights};
@@ -78,7 +81,7 @@ impl Section {
 struct Layer {
     op: Op,
     section: Section,
-    input: Hwc,
+    inputs: Vec<Hwc>,
     output: Hwc,
 }
 
@@ -198,7 +201,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let numbers =
         table(noise, kernels, &widths, packing.parameters as usize, fast, runs.count * runs.len);
     conv.columns = section.numbers(&numbers);
-    Some(Layer { op: Op::PackedConv2d(conv), section, input, output: output_hwc })
+    Some(Layer { op: Op::PackedConv2d(conv), section, inputs: vec![input], output: output_hwc })
 }
 
 fn depthwise(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
@@ -246,7 +249,94 @@ fn depthwise(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         output: output(noise),
     };
     let op = Op::PackedDepthwiseConv2d(op);
-    Some(Layer { op, section, input, output: output_hwc })
+    Some(Layer { op, section, inputs: vec![input], output: output_hwc })
+}
+
+fn any_extents(noise: &mut Noise) -> Hwc {
+    let c = [noise.below(20), 16 * noise.below(5) + 15, noise.below(150)][noise.below(3) as usize];
+    Hwc { h: 1 + noise.below(9) as u32, w: 1 + noise.below(9) as u32, c: c as u32 + 1 }
+}
+
+/// As those that networks have, or any.
+fn multiplier(noise: &mut Noise, shift: i32) -> Multiplier {
+    let mantissa = (1 << 30) | (noise.next() as i32 & 0x3FFF_FFFF);
+    match noise.below(8) {
+        0 => Multiplier { mantissa, shift: 30 - noise.below(62) as i32 },
+        _ => Multiplier { mantissa, shift: shift - noise.below(3) as i32 },
+    }
+}
+
+fn add(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let term = |noise: &mut Noise| Term {
+        zero_point: noise.next() as i8,
+        multiplier: match noise.below(2) {
+            0 => Multiplier { mantissa: 1 << 30, shift: 0 },
+            _ => multiplier(noise, -1),
+        },
+    };
+    let add = Add {
+        terms: [term(noise), term(noise)],
+        multiplier: multiplier(noise, -17),
+        output: output(noise),
+    };
+    let extents = any_extents(noise);
+    let mut inputs = vec![extents; 2];
+    if noise.below(4) == 0 {
+        inputs[noise.below(2) as usize] = Hwc { h: 1, w: 1, c: extents.c };
+    }
+    Some(Layer { op: Op::Add(add), section: Section::default(), inputs, output: extents })
+}
+
+fn pool(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let input = any_extents(noise);
+    let window = Window { dilation: [1, 1], ..any_window(noise) };
+    let output = Hwc { h: 1 + noise.below(7) as u32, w: 1 + noise.below(7) as u32, ..input };
+    let Output { min, max, .. } = self::output(noise);
+    let op = match noise.below(3) {
+        0 => Op::MaxPool2d(MaxPool2d { window, clamp: (min, max) }),
+        1 => {
+            let ties = Ties::AwayFromZero;
+            Op::AveragePool2d(AveragePool2d { window, ties, clamp: (min, max) })
+        }
+        _ => Op::AveragePool2d(AveragePool2d { window, ties: Ties::Up, clamp: (min, max) }),
+    };
+    let signature = Signature { inputs: &[input], output };
+    op.check(signature, &Weights::default()).ok()?;
+    Some(Layer { op, section: Section::default(), inputs: vec![input], output })
+}
+
+fn mean(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let mut input = any_extents(noise);
+    if noise.below(4) == 0 {
+        // More than fit into 16-bit sums.
+        input.w = 300;
+    }
+    let mean = Mean {
+        axes: if noise.below(4) == 0 { [true, false, false] } else { [true, true, false] },
+        input_zero_point: noise.next() as i8,
+        multiplier: multiplier(noise, -4),
+        output: output(noise),
+    };
+    let output = Hwc { h: 1, w: if mean.axes[1] { 1 } else { input.w }, c: input.c };
+    let section = Section::default();
+    Some(Layer { op: Op::Mean(mean), section, inputs: vec![input], output })
+}
+
+fn movement(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let input = any_extents(noise);
+    let mut section = Section::default();
+    let mut before = |n: u64| noise.below(n) as u32;
+    let (op, output) = match before(3) {
+        0 => (Op::Copy(Copy), input),
+        1 => (Op::Lookup(Lookup { table: section.codes(&noise.codes(256, -128)) }), input),
+        _ => {
+            let [above, left, front] = [before(3), before(3), before(4).saturating_sub(2)];
+            let Hwc { h, w, c } = input;
+            let output = Hwc { h: h + above + before(3), w: w + left + before(3), c: c + front };
+            (Op::Pad(Pad { before: [above, left, front], value: noise.next() as i8 }), output)
+        }
+    };
+    Some(Layer { op, section, inputs: vec![input], output })
 }
 
 /// A layout with gaps, as a part of a concatenation has.
@@ -263,14 +353,14 @@ fn cells(codes: &[i8]) -> Vec<Cell<i8>> {
 fn compute(
     kernels: &KernelTable,
     layer: &Layer,
-    input: (&[Cell<i8>], Layout),
+    read: &[(Vec<Cell<i8>>, Layout)],
     output: Layout,
     cores: usize,
 ) -> Vec<i8> {
     let (bytes, start) = layer.section.aligned();
     let mut weights = Weights::default();
     weights.push(&bytes[start..start + layer.section.0.len()]).unwrap();
-    let signature = Signature { inputs: &[layer.input], output: layer.output };
+    let signature = Signature { inputs: &layer.inputs, output: layer.output };
     layer.op.check(signature, &weights).unwrap();
     let written = cells(&vec![0x55; output.extent().unwrap() as usize]);
     for member in 0..cores {
@@ -278,8 +368,8 @@ fn compute(
         if region.rows.is_empty() || region.channels.is_empty() {
             continue;
         }
-        let mut inputs = heapless::Vec::new();
-        inputs.push(View::new(input.0, input.1).unwrap()).unwrap();
+        let inputs =
+            read.iter().map(|(cells, layout)| View::new(cells, *layout).unwrap()).collect();
         let io = Io { inputs, output: Tile::new(&written, output, region).unwrap() };
         // SAFETY: callers ask whether the core can execute these kernels.
         unsafe { kernels.run(&layer.op, &weights, &io) };
@@ -301,16 +391,21 @@ fn equals_portable(make: fn(&mut Noise, &KernelTable) -> Option<Layer>) {
                 let mut noise = Noise(seed);
                 let Some(layer) = make(&mut noise, kernels) else { return Ok(()) };
                 tried.set(tried.get() + 1);
-                let (read, write) = (layout(&mut noise, layer.input), layout(&mut noise, layer.output));
-                let input = cells(&noise.codes(read.extent().unwrap() as usize, -128));
+                let read: Vec<_> = (layer.inputs.iter())
+                    .map(|&hwc| {
+                        let layout = layout(&mut noise, hwc);
+                        (cells(&noise.codes(layout.extent().unwrap() as usize, -128)), layout)
+                    })
+                    .collect();
+                let write = layout(&mut noise, layer.output);
                 let cores = 1 + noise.below(4) as usize;
-                let found = compute(kernels, &layer, (&input, read), write, cores);
-                let expected = compute(&REFERENCE, &layer, (&input, read), write, 1);
-                let (input, output) = (layer.input, layer.output);
+                let found = compute(kernels, &layer, &read, write, cores);
+                let expected = compute(&REFERENCE, &layer, &read, write, 1);
+                let read: Vec<_> = read.iter().map(|(_, layout)| layout).collect();
                 let differs = found.iter().zip(&expected).position(|(a, b)| a != b);
                 prop_assert!(
                     differs.is_none(),
-                    "byte {differs:?}, {cores} cores, {input:?} {read:?} to {output:?} {write:?}: {:?}",
+                    "byte {differs:?}, {cores} cores, {read:?} to {write:?}: {:?}",
                     layer.op
                 );
                 Ok(())
@@ -329,4 +424,24 @@ fn convolutions_equal_portable_ones() {
 #[test]
 fn depthwise_convolutions_equal_portable_ones() {
     equals_portable(depthwise);
+}
+
+#[test]
+fn sums_equal_portable_ones() {
+    equals_portable(add);
+}
+
+#[test]
+fn pools_equal_portable_ones() {
+    equals_portable(pool);
+}
+
+#[test]
+fn means_equal_portable_ones() {
+    equals_portable(mean);
+}
+
+#[test]
+fn copies_and_tables_equal_portable_ones() {
+    equals_portable(movement);
 }

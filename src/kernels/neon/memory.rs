@@ -28,6 +28,48 @@ pub(in crate::kernels) unsafe fn load_next(from: &mut *const i8) -> int8x16_t {
     codes
 }
 
+/// Loads 16 codes and moves `from` by `step` bytes.
+///
+/// # Safety
+///
+/// 16 bytes are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load(from: &mut *const i8, step: usize) -> int8x16_t {
+    let codes: int8x16_t;
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "ld1 {{{codes:v}.16b}}, [{from}], {step}",
+            codes = lateout(vreg) codes,
+            from = inout(reg) *from,
+            step = in(reg) step,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    codes
+}
+
+/// Stores 16 codes and moves `to` by `step` bytes.
+///
+/// # Safety
+///
+/// 16 bytes are writable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store(to: &mut *mut i8, codes: int8x16_t, step: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "st1 {{{codes:v}.16b}}, [{to}], {step}",
+            codes = in(vreg) codes,
+            to = inout(reg) *to,
+            step = in(reg) step,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// Stores 16 codes and moves `to` past them.
 ///
 /// # Safety
@@ -75,20 +117,40 @@ pub(in crate::kernels) unsafe fn store_lane<const LANE: i32>(to: &mut *mut i8, c
 #[inline(never)]
 #[target_feature(enable = "neon")]
 pub(in crate::kernels) unsafe fn store_part(to: *mut i8, codes: int8x16_t, len: usize) {
-    let codes = Codes { vector: codes };
-    // SAFETY: any bytes are codes, and both are as large.
-    let codes = unsafe { codes.array };
-    for (i, code) in codes.into_iter().enumerate().take(len) {
-        // SAFETY: below `len`.
-        let to = unsafe { to.add(i) };
-        // SAFETY: the caller's promise.
-        unsafe { to.write(code) };
-    }
+    let codes = to_codes(codes);
+    // SAFETY: the caller's promise.
+    unsafe { copy(to, codes.as_ptr(), len.min(codes.len())) };
 }
 
-union Codes {
-    vector: int8x16_t,
-    array: [i8; 16],
+/// Loads `len` codes, at most 16; zero behind them.
+///
+/// # Safety
+///
+/// `len` bytes are readable at `from`.
+#[inline(never)]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_part(from: *const i8, len: usize) -> int8x16_t {
+    let mut codes = [0; 16];
+    // SAFETY: the caller's promise.
+    unsafe { copy(codes.as_mut_ptr(), from, len.min(codes.len())) };
+    from_codes(codes)
+}
+
+fn to_codes(vector: int8x16_t) -> [i8; 16] {
+    // SAFETY: both are sixteen bytes, any of them.
+    unsafe { core::mem::transmute(vector) }
+}
+
+/// A vector of these codes.
+pub(in crate::kernels) fn from_codes(codes: [i8; 16]) -> int8x16_t {
+    // SAFETY: both are sixteen bytes, any of them.
+    unsafe { core::mem::transmute(codes) }
+}
+
+/// The numbers in vectors.
+pub(in crate::kernels) fn to_numbers(vectors: [int32x4_t; 4]) -> [i32; 16] {
+    // SAFETY: both are sixteen numbers, any of them.
+    unsafe { core::mem::transmute(vectors) }
 }
 
 /// Copies `len` bytes: 16, 8 or 4 at a time, the last of them over those before.
@@ -157,6 +219,18 @@ pub(in crate::kernels) unsafe fn fill(mut to: *mut i8, code: i8, len: usize) {
     }
     // SAFETY: the rest of the `len` bytes.
     unsafe { store_part(to, codes, len % 16) };
+}
+
+/// The same vector, which the compiler then takes for one value: else it loads the halves apart
+/// where they are used apart, and moves them into place.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) fn whole(mut vector: int8x16_t) -> int8x16_t {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0:v} */", inout(vreg) vector, options(pure, nomem, nostack, preserves_flags));
+    }
+    vector
 }
 
 /// Weights as vectors; those before the first that is aligned are left out, but a panel is.

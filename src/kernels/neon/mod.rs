@@ -2,9 +2,14 @@
 #![allow(unsafe_code)]
 
 pub(in crate::kernels) mod conv_2d;
+mod copy;
+pub(in crate::kernels) mod depthwise_conv_2d;
+mod elementwise;
 #[cfg(not(feature = "std"))]
 pub(in crate::kernels) mod identification;
 pub(in crate::kernels) mod memory;
+mod pool;
+mod runs;
 pub(in crate::kernels) mod scale;
 
 use super::{KernelTable, Path};
@@ -15,5 +20,13 @@ pub(in crate::kernels) const SCRATCH: usize = 8 << 10;
 /// The kernels of [`Path::Neon`].
 pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(conv_2d::packed_conv_2d),
+    packed_depthwise_conv_2d: Some(depthwise_conv_2d::packed_depthwise_conv_2d),
+    max_pool_2d: Some(pool::max_pool_2d),
+    average_pool_2d: Some(pool::average_pool_2d),
+    mean: Some(pool::mean),
+    add: Some(elementwise::add),
+    lookup: Some(elementwise::lookup),
+    copy: Some(copy::copy),
+    pad: Some(copy::pad),
     ..KernelTable::portable(Path::Neon, || true)
 };

@@ -4,7 +4,7 @@
 use core::arch::aarch64::*;
 
 use crate::kernels::packed::Rounding;
-use crate::quant::Output;
+use crate::quant::{Multiplier, Output};
 
 /// The last steps of a layer.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,18 @@ pub(in crate::kernels) struct Scale {
 pub(in crate::kernels) struct Multipliers {
     pub(in crate::kernels) mantissas: [int32x4_t; 4],
     pub(in crate::kernels) shifts: [int32x4_t; 4],
+}
+
+impl Multipliers {
+    /// The same for all sums.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(in crate::kernels) fn all(multiplier: Multiplier) -> Self {
+        Self {
+            mantissas: [vdupq_n_s32(multiplier.mantissa); 4],
+            shifts: [vdupq_n_s32(multiplier.shift); 4],
+        }
+    }
 }
 
 impl Scale {
@@ -47,11 +59,7 @@ impl Scale {
             exact(&mut sums, multipliers, rounding);
             return sums;
         }
-        let [ma, mb, mc, md] = multipliers.mantissas;
-        let [sa, sb, sc, sd] = multipliers.shifts;
-        sums.map(|[a, b, c, d]| {
-            [short(a, ma, sa), short(b, mb, sb), short(c, mc, sc), short(d, md, sd)]
-        })
+        sums.map(|sums| shifted_right(sums, multipliers))
     }
 
     /// The codes of sixteen scaled sums, in order.
@@ -67,8 +75,21 @@ impl Scale {
     }
 }
 
-/// [`requantize`](crate::quant::requantize) where no product saturates and the shift is to the
-/// right: halves go up, so negative numbers are made less by one to go down.
+/// [`requantize`](crate::quant::requantize) of sixteen sums with shifts to the right.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) fn shifted_right(
+    sums: [int32x4_t; 4],
+    multipliers: &Multipliers,
+) -> [int32x4_t; 4] {
+    let [a, b, c, d] = sums;
+    let [ma, mb, mc, md] = multipliers.mantissas;
+    let [sa, sb, sc, sd] = multipliers.shifts;
+    [short(a, ma, sa), short(b, mb, sb), short(c, mc, sc), short(d, md, sd)]
+}
+
+/// [`requantize`](crate::quant::requantize) with a shift to the right: halves go up, so negative
+/// numbers are made less by one to go down.
 #[inline]
 #[target_feature(enable = "neon")]
 fn short(sum: int32x4_t, mantissa: int32x4_t, shift: int32x4_t) -> int32x4_t {

@@ -20,6 +20,23 @@ pub enum Ties {
     Up,
 }
 
+impl Ties {
+    /// The average of `count` codes that add up to `sum`.
+    pub(in crate::kernels) const fn average(self, sum: i32, count: i32) -> i32 {
+        // The check left no window without elements.
+        let count = if count > 0 { count } else { 1 };
+        let half = count / 2;
+        match self {
+            Self::AwayFromZero if sum > 0 => sum.wrapping_add(half).wrapping_div(count),
+            Self::AwayFromZero => sum.wrapping_sub(half).wrapping_div(count),
+            Self::Up => {
+                let unsigned = sum.wrapping_add(count.wrapping_mul(128));
+                unsigned.wrapping_add(half).wrapping_div(count).wrapping_sub(128)
+            }
+        }
+    }
+}
+
 /// The rounded average of the elements under the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AveragePool2d {
@@ -105,20 +122,8 @@ fn pool(
 /// The portable kernel of [`AveragePool2d`].
 pub fn average_pool_2d(params: &AveragePool2d, _weights: &Weights<'_>, io: &Io<'_>) {
     let (min, max) = params.clamp;
-    let ties = params.ties;
     pool(&params.window, io, 0, i32::wrapping_add, |sum, count| {
-        // The check left no window without elements.
-        let count = count.max(1);
-        let half = count / 2;
-        let average = match ties {
-            Ties::AwayFromZero if sum > 0 => sum.wrapping_add(half).wrapping_div(count),
-            Ties::AwayFromZero => sum.wrapping_sub(half).wrapping_div(count),
-            Ties::Up => {
-                let unsigned = sum.wrapping_add(count.wrapping_mul(128));
-                unsigned.wrapping_add(half).wrapping_div(count).wrapping_sub(128)
-            }
-        };
-        average.max(min.into()).min(max.into()) as i8
+        params.ties.average(sum, count).max(min.into()).min(max.into()) as i8
     });
 }
 

@@ -1,0 +1,165 @@
+//! ADD and LOOKUP, sixteen elements at a time.
+
+use core::arch::aarch64::*;
+
+use super::memory::{load_next, load_part, store_next, store_part, vectors};
+use super::runs::each;
+use super::scale::{Multipliers, Scale, shifted_right};
+use crate::kernels::Io;
+use crate::kernels::packed::Rounding;
+use crate::kernels::reference::{self, Add, Lookup, Term};
+use crate::quant::Multiplier;
+use crate::weights::Weights;
+
+/// The kernel of [`Add`].
+pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+    // What an input of the larger scale is multiplied by.
+    let is_half = |term: &Term| term.multiplier == Multiplier { mantissa: 1 << 30, shift: 0 };
+    let is_short = |multiplier: Multiplier| multiplier.shift < 0;
+    let [a, b] = &params.terms;
+    let swap = is_half(a);
+    let [first, second] = if swap { [b, a] } else { [a, b] };
+    let run = match is_half(second) {
+        true if is_half(first) => add_run::<true, true>,
+        true if is_short(first.multiplier) => add_run::<false, true>,
+        false if is_short(first.multiplier) && is_short(second.multiplier) => {
+            add_run::<false, false>
+        }
+        _ => return reference::add(params, weights, io),
+    };
+    let is_done = is_short(params.multiplier)
+        && each(io, |[a, b], to, len| {
+            let from = if swap { [b, a] } else { [a, b] };
+            // SAFETY: `each` gives codes to read and write; every core has the instructions.
+            unsafe { run(params, [first, second], from, to, len) };
+        });
+    if !is_done {
+        reference::add(params, weights, io);
+    }
+}
+
+/// Adds `len` elements. A term whose multiplier is one half is marked by `HALF_A` or `HALF_B`;
+/// the others and the output are shifted right.
+///
+/// # Safety
+///
+/// As many codes are readable in `from` and writable at `to`.
+#[target_feature(enable = "neon")]
+unsafe fn add_run<const HALF_A: bool, const HALF_B: bool>(
+    params: &Add,
+    [a, b]: [&Term; 2],
+    [mut from_a, mut from_b]: [*const i8; 2],
+    mut to: *mut i8,
+    len: usize,
+) {
+    let scale = Scale::new(true, Rounding::Double, params.output);
+    let multipliers = Multipliers::all(params.multiplier);
+    let sum = |codes_a: int8x16_t, codes_b: int8x16_t| {
+        let zero = [vdupq_n_s32(0); 4];
+        let sums = add_term::<HALF_B>(add_term::<HALF_A>(zero, a, codes_a), b, codes_b);
+        let [scaled] = scale.scaled([sums], &multipliers);
+        scale.codes(scaled)
+    };
+    for _ in 0..len / 16 {
+        // SAFETY: 16 of the codes.
+        let codes_a = unsafe { load_next(&mut from_a) };
+        // SAFETY: as above.
+        let codes_b = unsafe { load_next(&mut from_b) };
+        // SAFETY: as above.
+        unsafe { store_next(&mut to, sum(codes_a, codes_b)) };
+    }
+    let rest = len % 16;
+    if rest > 0 {
+        // SAFETY: the rest of the codes.
+        let codes_a = unsafe { load_part(from_a, rest) };
+        // SAFETY: as above.
+        let codes_b = unsafe { load_part(from_b, rest) };
+        // SAFETY: as above.
+        unsafe { store_part(to, sum(codes_a, codes_b), rest) };
+    }
+}
+
+/// Adds sixteen elements of a term to `sums`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_term<const HALF: bool>(
+    sums: [int32x4_t; 4],
+    term: &Term,
+    codes: int8x16_t,
+) -> [int32x4_t; 4] {
+    let zero_point = vdup_n_s8(term.zero_point);
+    let low = vsubl_s8(vget_low_s8(codes), zero_point);
+    let high = vsubl_high_s8(codes, vcombine_s8(zero_point, zero_point));
+    let [a, b, c, d] = sums;
+    if HALF {
+        // 19 bits to the left: 4, and a product with 2^15, whose negative is a 16-bit number.
+        let (low, high) = (vshlq_n_s16::<4>(low), vshlq_n_s16::<4>(high));
+        let factor = vdupq_n_s16(i16::MIN);
+        return [
+            vmlsl_s16(a, vget_low_s16(low), vget_low_s16(factor)),
+            vmlsl_high_s16(b, low, factor),
+            vmlsl_s16(c, vget_low_s16(high), vget_low_s16(factor)),
+            vmlsl_high_s16(d, high, factor),
+        ];
+    }
+    // 20 bits to the left.
+    let (low, high) = (vshlq_n_s16::<5>(low), vshlq_n_s16::<5>(high));
+    let steps = [
+        vshll_n_s16::<15>(vget_low_s16(low)),
+        vshll_high_n_s16::<15>(low),
+        vshll_n_s16::<15>(vget_low_s16(high)),
+        vshll_high_n_s16::<15>(high),
+    ];
+    let [e, f, g, h] = shifted_right(steps, &Multipliers::all(term.multiplier));
+    [vaddq_s32(a, e), vaddq_s32(b, f), vaddq_s32(c, g), vaddq_s32(d, h)]
+}
+
+/// The kernel of [`Lookup`].
+pub(super) fn lookup(params: &Lookup, weights: &Weights<'_>, io: &Io<'_>) {
+    let (tables, _) = vectors(weights.get(params.table)).as_chunks::<4>();
+    let is_done = match tables {
+        &[t0, t1, t2, t3] => each(io, |[from], to, len| {
+            // SAFETY: `each` gives codes to read and write; every core has the instructions.
+            unsafe { lookup_run(&[t0, t1, t2, t3], from, to, len) };
+        }),
+        _ => false,
+    };
+    if !is_done {
+        reference::lookup(params, weights, io);
+    }
+}
+
+/// Looks `len` elements up in a table of four parts.
+///
+/// # Safety
+///
+/// As many codes are readable at `from` and writable at `to`.
+#[target_feature(enable = "neon")]
+unsafe fn lookup_run(
+    tables: &[[int8x16_t; 4]; 4],
+    mut from: *const i8,
+    mut to: *mut i8,
+    len: usize,
+) {
+    let found = |codes: int8x16_t| {
+        let mut index = veorq_u8(vreinterpretq_u8_s8(codes), vdupq_n_u8(0x80));
+        let mut found = vdupq_n_s8(0);
+        for &[a, b, c, d] in tables {
+            found = vqtbx4q_s8(found, int8x16x4_t(a, b, c, d), index);
+            index = vsubq_u8(index, vdupq_n_u8(64));
+        }
+        found
+    };
+    for _ in 0..len / 16 {
+        // SAFETY: 16 of the codes.
+        let codes = unsafe { load_next(&mut from) };
+        // SAFETY: as above.
+        unsafe { store_next(&mut to, found(codes)) };
+    }
+    if len % 16 > 0 {
+        // SAFETY: the rest of the codes.
+        let codes = unsafe { load_part(from, len % 16) };
+        // SAFETY: as above.
+        unsafe { store_part(to, found(codes), len % 16) };
+    }
+}
