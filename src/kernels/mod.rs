@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx512vnni;
 pub mod packed;
 pub mod reference;
 mod window;
@@ -333,4 +335,8 @@ operators! {
 pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || true);
 
 /// The tables that can be linked for this target, the fastest first.
-pub static ALL: &[&KernelTable] = &[&REFERENCE];
+pub static ALL: &[&KernelTable] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512vnni::TABLE,
+    &REFERENCE,
+];

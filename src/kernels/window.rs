@@ -82,6 +82,19 @@ impl Window {
         first as usize..end.max(first) as usize
     }
 
+    /// The output rows (`axis` 0) or columns (1) all of whose taps lie inside an image of
+    /// `extent` rows or columns, were the output endless.
+    #[must_use]
+    pub fn inside(&self, axis: usize, extent: usize) -> Range<usize> {
+        let stride = pick(self.stride, axis).max(1);
+        let ceil = |n: i64| n.wrapping_add(stride).wrapping_sub(1).wrapping_div(stride);
+        let pad = pick(self.pad, axis);
+        let reach = pick(self.taps, axis).wrapping_sub(1).wrapping_mul(pick(self.dilation, axis));
+        let first = ceil(pad);
+        let end = ceil((extent as i64).wrapping_add(pad).wrapping_sub(reach).max(0));
+        first as usize..end.max(first) as usize
+    }
+
     /// The input row (`axis` 0) or column (1) under tap `tap` of output `at`, which must be
     /// one of [`range`](Self::range).
     #[must_use]
@@ -121,6 +134,8 @@ mod tests {
                     .collect();
                 let range = window.range(1, at, extent as usize);
                 assert_eq!(range.clone().collect::<std::vec::Vec<_>>(), scan, "{window:?} {at}");
+                let inside = window.inside(1, extent as usize).contains(&at);
+                assert_eq!(inside, range.len() == usize::from(taps), "{window:?} {at}");
                 for tap in range {
                     assert!(window.source(1, at, tap) < extent as usize);
                 }

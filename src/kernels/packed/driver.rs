@@ -7,6 +7,7 @@
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
+use super::gather::{Gather, Pieces};
 use super::{MAX_TAPS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path, Window};
 use crate::tensor::{Hwc, View};
@@ -62,6 +63,22 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// `len` bytes; they do not overlap.
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize);
 
+    /// Copies pieces of input codes in the form that [`tile`](Self::tile) wants.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy`](Self::copy) for each piece.
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        for i in 0..pieces.count {
+            // SAFETY: where the caller says a piece is written.
+            let to = unsafe { to.add(i * pieces.to_step) };
+            // SAFETY: where the caller says it is read.
+            let from = unsafe { from.add(i * pieces.from_step) };
+            // SAFETY: the caller's promise.
+            unsafe { Self::copy(to, from, pieces.len) };
+        }
+    }
+
     /// Fills `len` bytes with the input code `code` in the form that [`tile`](Self::tile) wants.
     ///
     /// # Safety
@@ -92,7 +109,8 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     io: &Io<'_>,
 ) {
     let [input] = io.inputs.as_slice() else { return };
-    let Some(packing) = params.path.packing().filter(|_| params.path == M::PATH) else { return };
+    // A constant, so that no division by its fields is left.
+    let Some(packing) = M::PATH.packing().filter(|_| params.path == M::PATH) else { return };
     let Hwc { c, .. } = input.hwc();
     let Some(runs) = params.runs(c) else { return };
     let (Some(run), Some(depth)) = (packing.padded(runs.len), packing.depth(runs)) else { return };
@@ -130,6 +148,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     let width = io.output.columns().len();
     let pixels = io.output.rows().len().saturating_mul(width);
     let tiles = pixels.div_ceil(most_rows).max(1);
+    let gather = Gather::new(*input, params.window, params.input_zero_point, run, width);
     let mut inputs = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
     for block in panels.clone().step_by(usize::from(params.block).max(1)) {
         let block = block..(block + usize::from(params.block).max(1)).min(panels.end);
@@ -137,14 +156,24 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         for tile in 0..tiles {
             // Tiles of about the same size, so that none is a mere rest.
             let rows = pixels * (tile + 1) / tiles - pixels * tile / tiles;
+            if params.gather {
+                // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
+                unsafe { gather.pixels::<M, ROWS>(source.scratch, [y, x], rows) };
+                for (row, input) in inputs.iter_mut().take(1).flatten().enumerate().take(rows) {
+                    // SAFETY: a row of the scratch.
+                    *input = unsafe { source.scratch.add(row * run) };
+                }
+            }
             let mut addends = [0; ROWS];
             let mut cells: [&[Cell<i8>]; ROWS] = [&[]; ROWS];
             for (row, (addend, cells)) in addends.iter_mut().zip(&mut cells).enumerate().take(rows)
             {
-                // SAFETY: the core can execute the path, and `row` is below `most_rows`.
-                unsafe { source.locate(&mut inputs, row, y, x) };
+                if !params.gather {
+                    // SAFETY: the core can execute the path, and `row` is below `most_rows`.
+                    unsafe { source.locate(&mut inputs, row, y, x) };
+                }
                 if params.weight_zero_point != 0 {
-                    // SAFETY: as above; `locate` has just been there.
+                    // SAFETY: as above; the inputs have just been located or gathered.
                     let sum = unsafe { source.sum(&inputs, row) };
                     let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
                     let zero = i32::from(params.weight_zero_point);
@@ -252,7 +281,7 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
         }
     }
 
-    /// Finds or gathers the inputs of output pixel (`y`, `x`) for row `row` of the tile.
+    /// Finds the inputs of output pixel (`y`, `x`) for row `row` of the tile.
     ///
     /// # Safety
     ///
@@ -271,21 +300,6 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
         let Hwc { h, w, .. } = input.hwc();
         let (rows, columns) = (window.range(0, y, h as usize), window.range(1, x, w as usize));
         let [down, across] = window.taps.map(usize::from);
-        if params.gather {
-            // SAFETY: a row of the scratch.
-            let to = unsafe { self.scratch.add(row * self.run) };
-            for tap in 0..down {
-                // SAFETY: a row of the window in this row of the scratch.
-                let to = unsafe { to.add(tap * across * input.hwc().c as usize) };
-                let iy = rows.contains(&tap).then(|| window.source(0, y, tap));
-                // SAFETY: the promise of `gather` is this function's.
-                unsafe { self.gather(to, iy, x, columns.clone()) };
-            }
-            if let Some(input) = inputs.iter_mut().next().and_then(|run| run.get_mut(row)) {
-                *input = to;
-            }
-            return;
-        }
         let taps = (0..down).flat_map(|down| (0..across).map(move |across| (down, across)));
         for (run, (down, across)) in inputs.iter_mut().zip(taps) {
             let input = if rows.contains(&down) && columns.contains(&across) {
@@ -318,57 +332,11 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
         spare
     }
 
-    /// Gathers a row of the window over input row `iy`, or padding without one.
-    ///
-    /// # Safety
-    ///
-    /// `to` is writable for the channels of all taps across; the core can execute the path.
-    #[inline]
-    unsafe fn gather(
-        &self,
-        to: *mut i8,
-        iy: Option<usize>,
-        x: usize,
-        columns: core::ops::Range<usize>,
-    ) {
-        let Self { input, params, .. } = self;
-        let (window, zero) = (&params.window, params.input_zero_point);
-        let c = input.hwc().c as usize;
-        let across = usize::from(window.taps[1]);
-        let (Some(iy), false) = (iy, columns.is_empty()) else {
-            // SAFETY: the caller's promise.
-            return unsafe { M::fill(to, zero, across * c) };
-        };
-        // SAFETY: the taps before, inside the row of the window.
-        unsafe { M::fill(to, zero, columns.start * c) };
-        // SAFETY: behind the taps inside the image, inside the row of the window.
-        let after = unsafe { to.add(columns.end * c) };
-        // SAFETY: the taps after, inside the row of the window.
-        unsafe { M::fill(after, zero, (across - columns.end) * c) };
-        if params.is_dense(input.layout()) {
-            let first = window.source(1, x, columns.start);
-            let cells = input.pixel_cells(iy, first..first + columns.len());
-            // SAFETY: inside the row of the window.
-            let to = unsafe { to.add(columns.start * c) };
-            // SAFETY: as many bytes as those taps have.
-            unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
-            return;
-        }
-        for tap in columns {
-            let at = window.source(1, x, tap);
-            let cells = input.pixel_cells(iy, at..at + 1);
-            // SAFETY: inside the row of the window.
-            let to = unsafe { to.add(tap * c) };
-            // SAFETY: as many bytes as a tap has.
-            unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
-        }
-    }
-
     /// The sum of the inputs of row `row`.
     ///
     /// # Safety
     ///
-    /// [`locate`](Self::locate) has been called for `row`.
+    /// The inputs of `row` are located or gathered.
     unsafe fn sum(&self, inputs: &[[*const i8; ROWS]; MAX_TAPS as usize], row: usize) -> i32 {
         let count = if self.params.gather { 1 } else { window_taps(&self.params.window) };
         let rows = inputs.iter().take(count).filter_map(|run| run.get(row));

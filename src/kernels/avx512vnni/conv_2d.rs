@@ -1,0 +1,166 @@
+//! Tiles of convolutions: up to 12 pixels times up to 64 columns.
+
+use core::arch::x86_64::*;
+
+use super::requantize::{Columns, Scale, Target, store};
+use super::vector::{self, Codes, load_codes};
+use crate::kernels::Path;
+use crate::kernels::packed::driver::{Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
+
+/// Pixels of a tile.
+pub(super) const ROWS: usize = 12;
+
+/// The microkernel of [`Path::Avx512Vnni`].
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+// SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` bytes of each.
+unsafe impl Microkernel<ROWS> for Kernel {
+    const PATH: Path = Path::Avx512Vnni;
+
+    unsafe fn tile(job: &Job<'_, ROWS>) {
+        // SAFETY: the caller's promise.
+        unsafe { tile(job) }
+    }
+
+    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::copy(to, from, len) }
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::copy_pieces(to, from, pieces) }
+    }
+
+    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<u8>().write_bytes(code.cast_unsigned() ^ 0x80, len) }
+    }
+
+    unsafe fn sum(from: *const i8, len: usize) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { vector::sum(from, len) }
+    }
+}
+
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile(job: &Job<'_, ROWS>) {
+    match job.width / 16 {
+        // SAFETY: the caller's promise.
+        4 => unsafe { columns::<4>(job) },
+        // SAFETY: the caller's promise.
+        3 => unsafe { columns::<3>(job) },
+        // SAFETY: the caller's promise.
+        2 => unsafe { columns::<2>(job) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { columns::<1>(job) },
+    }
+}
+
+/// A tile of `V` vectors of columns.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn columns<const V: usize>(job: &Job<'_, ROWS>) {
+    let panel = job.panel.as_chunks().0.as_chunks().0;
+    debug_assert_eq!(4 * panel.len(), job.run);
+    let columns = Columns::<V>::new(job.columns);
+    let biases = columns.biases();
+    let [inputs] = job.inputs else { return };
+    let mut sums = [[_mm512_setzero_si512(); V]; ROWS];
+    // The sums of twelve rows are too many for the registers when there are more columns.
+    let most = if V > 2 { ROWS / 2 } else { ROWS };
+    let parts = job.rows.div_ceil(most);
+    for part in 0..parts {
+        let (start, end) = (job.rows * part / parts, job.rows * (part + 1) / parts);
+        let (Some(inputs), Some(sums)) = (inputs.get(start..), sums.get_mut(start..)) else {
+            return;
+        };
+        let multiply = match end - start {
+            1 => multiply::<1, V>,
+            2 => multiply::<2, V>,
+            3 => multiply::<3, V>,
+            4 => multiply::<4, V>,
+            5 => multiply::<5, V>,
+            6 => multiply::<6, V>,
+            rows if V <= 2 => match rows {
+                7 => multiply::<7, V>,
+                8 => multiply::<8, V>,
+                9 => multiply::<9, V>,
+                10 => multiply::<10, V>,
+                11 => multiply::<11, V>,
+                _ => multiply::<12, V>,
+            },
+            _ => return,
+        };
+        // SAFETY: the inputs of these rows are readable for `run` bytes, of which the panel has a
+        // group of columns for every four.
+        unsafe { multiply(inputs, panel, &biases, sums) };
+    }
+    let Some(sums) = sums.get_mut(..job.rows) else { return };
+    if job.params.weight_zero_point != 0 {
+        for (row, &addend) in sums.iter_mut().zip(&job.addends) {
+            for sum in row {
+                *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(addend));
+            }
+        }
+    }
+    let targets = job.outputs.iter().map(|&to| Target { to, len: job.stored });
+    let scale = Scale::of(job.params);
+    // SAFETY: the outputs are writable for `stored` codes.
+    unsafe { store(sums, columns, scale, targets) };
+}
+
+/// `sums = biases + inputs * panel` for `R` rows.
+///
+/// # Safety
+///
+/// The first `R` inputs are readable for four bytes per element of the panel.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn multiply<const R: usize, const V: usize>(
+    inputs: &[*const i8],
+    panel: &[[Codes; V]],
+    biases: &[__m512i; V],
+    sums: &mut [[__m512i; V]],
+) {
+    let (Some(inputs), Some(sums)) = (inputs.first_chunk::<R>(), sums.first_chunk_mut::<R>())
+    else {
+        return;
+    };
+    let mut accumulators = [*biases; R];
+    for (group, weights) in panel.iter().enumerate() {
+        let mut columns = *biases;
+        for v in 0..V {
+            columns[v] = load_codes(&weights[v]);
+        }
+        for r in 0..R {
+            // SAFETY: group `group` of the readable inputs.
+            let input = unsafe { broadcast(inputs[r], group) };
+            for v in 0..V {
+                accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
+            }
+        }
+    }
+    *sums = accumulators;
+}
+
+/// Four inputs in every lane.
+///
+/// # Safety
+///
+/// `inputs` is readable for `group + 1` times four bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn broadcast(inputs: *const i8, group: usize) -> __m512i {
+    // SAFETY: the caller's promise.
+    let inputs = unsafe { inputs.cast::<i32>().add(group) };
+    // SAFETY: the caller's promise.
+    _mm512_set1_epi32(unsafe { inputs.read_unaligned() })
+}
