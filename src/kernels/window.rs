@@ -76,7 +76,11 @@ impl Window {
     pub fn range(&self, axis: usize, at: usize, extent: usize) -> Range<usize> {
         let origin = self.origin(axis, at);
         let step = pick(self.dilation, axis).max(1);
-        let ceil = |n: i64| n.wrapping_add(step).wrapping_sub(1).wrapping_div(step);
+        // Division is slow, and most windows are dense.
+        let ceil = |n: i64| match step {
+            1 => n,
+            step => n.wrapping_add(step).wrapping_sub(1).wrapping_div(step),
+        };
         let first = ceil(origin.wrapping_neg().max(0));
         let end = ceil((extent as i64).wrapping_sub(origin).max(0)).min(pick(self.taps, axis));
         first as usize..end.max(first) as usize

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Columns, Scale, Target, store};
+use super::requantize::{Columns, Scale, store};
 use super::vector::{self, Codes, load_codes};
 use crate::kernels::Path;
 use crate::kernels::packed::driver::{Job, Microkernel};
@@ -26,12 +26,12 @@ unsafe impl Microkernel<ROWS> for Kernel {
 
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
-        unsafe { vector::copy(to, from, len) }
+        unsafe { vector::copy(to, from, Pieces { len, count: 1, from_step: 0, to_step: 0 }) }
     }
 
     unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
         // SAFETY: the caller's promise.
-        unsafe { vector::copy_pieces(to, from, pieces) }
+        unsafe { vector::copy(to, from, pieces) }
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
@@ -62,81 +62,82 @@ unsafe fn tile(job: &Job<'_, ROWS>) {
     }
 }
 
-/// A tile of `V` vectors of columns.
+/// A tile of `V` vectors of columns, in as many parts as the registers ask.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn columns<const V: usize>(job: &Job<'_, ROWS>) {
-    let panel = job.panel.as_chunks().0.as_chunks().0;
-    debug_assert_eq!(4 * panel.len(), job.run);
-    let columns = Columns::<V>::new(job.columns);
-    let biases = columns.biases();
-    let [inputs] = job.inputs else { return };
-    let mut sums = [[_mm512_setzero_si512(); V]; ROWS];
-    // The sums of twelve rows are too many for the registers when there are more columns.
     let most = if V > 2 { ROWS / 2 } else { ROWS };
     let parts = job.rows.div_ceil(most);
-    for part in 0..parts {
-        let (start, end) = (job.rows * part / parts, job.rows * (part + 1) / parts);
-        let (Some(inputs), Some(sums)) = (inputs.get(start..), sums.get_mut(start..)) else {
-            return;
-        };
-        let multiply = match end - start {
-            1 => multiply::<1, V>,
-            2 => multiply::<2, V>,
-            3 => multiply::<3, V>,
-            4 => multiply::<4, V>,
-            5 => multiply::<5, V>,
-            6 => multiply::<6, V>,
+    for i in 0..parts {
+        let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
+        let compute = match end - start {
+            1 => part::<1, V>,
+            2 => part::<2, V>,
+            3 => part::<3, V>,
+            4 => part::<4, V>,
+            5 => part::<5, V>,
+            6 => part::<6, V>,
             rows if V <= 2 => match rows {
-                7 => multiply::<7, V>,
-                8 => multiply::<8, V>,
-                9 => multiply::<9, V>,
-                10 => multiply::<10, V>,
-                11 => multiply::<11, V>,
-                _ => multiply::<12, V>,
+                7 => part::<7, V>,
+                8 => part::<8, V>,
+                9 => part::<9, V>,
+                10 => part::<10, V>,
+                11 => part::<11, V>,
+                _ => part::<12, V>,
             },
             _ => return,
         };
-        // SAFETY: the inputs of these rows are readable for `run` bytes, of which the panel has a
-        // group of columns for every four.
-        unsafe { multiply(inputs, panel, &biases, sums) };
+        // SAFETY: the caller's promise.
+        unsafe { compute(job, start) };
     }
-    let Some(sums) = sums.get_mut(..job.rows) else { return };
+}
+
+/// `R` rows of a tile from row `start` on.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn part<const R: usize, const V: usize>(job: &Job<'_, ROWS>, start: usize) {
+    let end = start + R;
+    let inputs = job.inputs.first().and_then(|inputs| inputs.get(start..end)?.as_array::<R>());
+    let (Some(inputs), Some(outputs)) = (inputs, job.outputs.get(start..end)) else { return };
+    let panel = job.panel.as_chunks().0.as_chunks::<V>().0;
+    debug_assert_eq!(4 * panel.len(), job.run);
+    let columns = Columns::<V>::new(job.columns);
+    let biases = columns.biases();
+    // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
+    // every four.
+    let mut sums = unsafe { multiply(inputs, panel, biases) };
     if job.params.weight_zero_point != 0 {
-        for (row, &addend) in sums.iter_mut().zip(&job.addends) {
+        for (row, &addend) in sums.iter_mut().zip(job.addends.iter().skip(start)) {
             for sum in row {
                 *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(addend));
             }
         }
     }
-    let targets = job.outputs.iter().map(|&to| Target { to, len: job.stored });
-    let scale = Scale::of(job.params);
     // SAFETY: the outputs are writable for `stored` codes.
-    unsafe { store(sums, columns, scale, targets) };
+    unsafe { store(&sums, columns, Scale::of(job.params), outputs, job.stored) };
 }
 
-/// `sums = biases + inputs * panel` for `R` rows.
+/// `biases + inputs * panel` for `R` rows.
 ///
 /// # Safety
 ///
-/// The first `R` inputs are readable for four bytes per element of the panel.
+/// The inputs are readable for four bytes per element of the panel.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn multiply<const R: usize, const V: usize>(
-    inputs: &[*const i8],
+    inputs: &[*const i8; R],
     panel: &[[Codes; V]],
-    biases: &[__m512i; V],
-    sums: &mut [[__m512i; V]],
-) {
-    let (Some(inputs), Some(sums)) = (inputs.first_chunk::<R>(), sums.first_chunk_mut::<R>())
-    else {
-        return;
-    };
-    let mut accumulators = [*biases; R];
+    biases: [__m512i; V],
+) -> [[__m512i; V]; R] {
+    let mut sums = [biases; R];
     for (group, weights) in panel.iter().enumerate() {
-        let mut columns = *biases;
+        let mut columns = biases;
         for v in 0..V {
             columns[v] = load_codes(&weights[v]);
         }
@@ -144,11 +145,11 @@ unsafe fn multiply<const R: usize, const V: usize>(
             // SAFETY: group `group` of the readable inputs.
             let input = unsafe { broadcast(inputs[r], group) };
             for v in 0..V {
-                accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
+                sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
             }
         }
     }
-    *sums = accumulators;
+    sums
 }
 
 /// Four inputs in every lane.

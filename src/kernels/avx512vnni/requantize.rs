@@ -35,14 +35,6 @@ impl<'a, const V: usize> Columns<'a, V> {
     }
 }
 
-/// Where the codes of a row go.
-#[derive(Clone, Copy)]
-pub(super) struct Target {
-    pub(super) to: *mut i8,
-    /// Codes to store.
-    pub(super) len: usize,
-}
-
 /// How a row of sums becomes codes.
 #[derive(Clone, Copy)]
 pub(super) struct Scale {
@@ -57,50 +49,91 @@ impl Scale {
     }
 }
 
-/// Stores the codes of rows of sums.
+/// Stores the codes of rows of sums, `len` of each row.
 ///
 /// # Safety
 ///
-/// Every target is writable for its codes, at most `16 * V`.
+/// Every target is writable for `len` codes.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn store<const V: usize>(
     sums: &[[__m512i; V]],
     columns: Columns<'_, V>,
     scale: Scale,
-    targets: impl Iterator<Item = Target>,
+    targets: &[*mut i8],
+    len: usize,
 ) {
-    let codes = Codes::<V>::new(scale.output);
-    match (scale.fast, scale.rounding) {
-        (true, Rounding::Double) => {
-            let fast = Fast::new(columns);
-            for (sums, target) in sums.iter().zip(targets) {
-                let steps = fast.scaled(*sums);
-                // SAFETY: the caller's promise.
-                unsafe { codes.store(steps, target) };
-            }
+    let store = match (scale.fast, scale.rounding) {
+        (true, Rounding::Double) => store_fast,
+        (_, Rounding::Double) => store_double,
+        (_, Rounding::Once) => store_once,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { store(sums, columns, scale.output, targets, len) };
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_fast<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (fast, codes, first) = (Fast::new(columns), Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let steps = fast.scaled(*sums);
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
+    }
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_double<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (codes, first) = (Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let mut steps = *sums;
+        for v in 0..V {
+            steps[v] = double(sums[v], mantissas[v], shifts[v]);
         }
-        (_, Rounding::Double) => {
-            let (mantissas, shifts) = (columns.row(1), columns.row(2));
-            for (sums, target) in sums.iter().zip(targets) {
-                let mut steps = *sums;
-                for v in 0..V {
-                    steps[v] = double(sums[v], mantissas[v], shifts[v]);
-                }
-                // SAFETY: the caller's promise.
-                unsafe { codes.store(steps, target) };
-            }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
+    }
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_once<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (codes, first) = (Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let mut steps = *sums;
+        for v in 0..V {
+            steps[v] = once(sums[v], mantissas[v], shifts[v]);
         }
-        (_, Rounding::Once) => {
-            let (mantissas, shifts) = (columns.row(1), columns.row(2));
-            for (sums, target) in sums.iter().zip(targets) {
-                let mut steps = *sums;
-                for v in 0..V {
-                    steps[v] = once(sums[v], mantissas[v], shifts[v]);
-                }
-                // SAFETY: the caller's promise.
-                unsafe { codes.store(steps, target) };
-            }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
     }
 }
 
@@ -221,10 +254,10 @@ impl<const V: usize> Codes<V> {
 
     /// # Safety
     ///
-    /// The target is writable for its codes, at most `16 * V`.
+    /// The target is writable for the codes of the mask.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&self, steps: [__m512i; V], target: Target) {
+    unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
         // In each vector lane l holds columns `(l / 4) * 4 V + 4 v + l % 4`, so that packing lane
         // by lane leaves the columns in their order, but for gaps when V is not 4.
         let pair =
@@ -250,6 +283,6 @@ impl<const V: usize> Codes<V> {
         };
         let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
         // SAFETY: the caller's promise.
-        unsafe { _mm512_mask_storeu_epi8(target.to, first(target.len), codes) };
+        unsafe { _mm512_mask_storeu_epi8(target, first, codes) };
     }
 }

@@ -40,58 +40,45 @@ pub(super) fn flip(codes: __m512i) -> __m512i {
     _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
 }
 
-/// Copies `len` codes, moved up by 128.
-///
-/// # Safety
-///
-/// `from` is readable and `to` writable for `len` bytes; they do not overlap.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
-    let mut at = 0;
-    while at + BYTES <= len {
-        // SAFETY: inside `len` bytes.
-        let source = unsafe { from.add(at) };
-        // SAFETY: a vector inside `len` bytes.
-        let codes = flip(unsafe { _mm512_loadu_si512(source.cast()) });
-        // SAFETY: inside `len` bytes.
-        let target = unsafe { to.add(at) };
-        // SAFETY: a vector inside `len` bytes.
-        unsafe { _mm512_storeu_si512(target.cast(), codes) };
-        at += BYTES;
-    }
-    if at < len {
-        let rest = first(len - at);
-        // SAFETY: inside `len` bytes.
-        let source = unsafe { from.add(at) };
-        // SAFETY: the bytes of the mask are inside `len` bytes.
-        let codes = flip(unsafe { _mm512_maskz_loadu_epi8(rest, source) });
-        // SAFETY: inside `len` bytes.
-        let target = unsafe { to.add(at) };
-        // SAFETY: the bytes of the mask are inside `len` bytes.
-        unsafe { _mm512_mask_storeu_epi8(target, rest, codes) };
-    }
-}
-
 /// Copies pieces of codes, moved up by 128.
 ///
 /// # Safety
 ///
-/// As [`copy`] for each piece.
+/// Every piece is readable where it is and writable where it goes; they do not overlap.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+pub(super) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Pieces) {
     let Pieces { len, count, from_step, to_step } = pieces;
-    if len == from_step && len == to_step {
+    if len == from_step && len == to_step && count > 1 {
+        let all = Pieces { len: len * count, count: 1, ..pieces };
         // SAFETY: all pieces, which are adjacent.
-        return unsafe { copy(to, from, len * count) };
+        return unsafe { copy(to, from, all) };
     }
+    let (whole, rest) = (len / BYTES * BYTES, first(len % BYTES));
     for i in 0..count {
-        // SAFETY: the caller's promise.
+        // SAFETY: where a piece is read.
         let from = unsafe { from.add(i * from_step) };
-        // SAFETY: the caller's promise.
+        // SAFETY: where it is written.
         let to = unsafe { to.add(i * to_step) };
-        // SAFETY: the caller's promise.
-        unsafe { copy(to, from, len) };
+        for at in (0..whole).step_by(BYTES) {
+            // SAFETY: a vector inside the piece.
+            let source = unsafe { from.add(at) };
+            // SAFETY: as above.
+            let codes = flip(unsafe { _mm512_loadu_si512(source.cast()) });
+            // SAFETY: as above.
+            let target = unsafe { to.add(at) };
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_si512(target.cast(), codes) };
+        }
+        if rest != 0 {
+            // SAFETY: the whole vectors before, inside the piece.
+            let source = unsafe { from.add(whole) };
+            // SAFETY: the mask keeps to the piece.
+            let codes = flip(unsafe { _mm512_maskz_loadu_epi8(rest, source) });
+            // SAFETY: as above.
+            let target = unsafe { to.add(whole) };
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_epi8(target, rest, codes) };
+        }
     }
 }
 

@@ -4,13 +4,12 @@
 //! panel to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
 //! everything about geometry is here.
 
-use core::cell::Cell;
 use core::mem::MaybeUninit;
 
 use super::gather::{Gather, Pieces};
 use super::{MAX_TAPS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path, Window};
-use crate::tensor::{Hwc, View};
+use crate::tensor::{Hwc, Tile, View};
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times one panel of columns.
@@ -147,15 +146,18 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
 
     let width = io.output.columns().len();
     let pixels = io.output.rows().len().saturating_mul(width);
+    // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
     let tiles = pixels.div_ceil(most_rows).max(1);
+    let (least, more) = (pixels / tiles, pixels % tiles);
     let gather = Gather::new(*input, params.window, params.input_zero_point, run, width);
     let mut inputs = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
     for block in panels.clone().step_by(usize::from(params.block).max(1)) {
         let block = block..(block + usize::from(params.block).max(1)).min(panels.end);
         let (mut y, mut x) = (io.output.rows().start, 0);
         for tile in 0..tiles {
-            // Tiles of about the same size, so that none is a mere rest.
-            let rows = pixels * (tile + 1) / tiles - pixels * tile / tiles;
+            let rows = least + usize::from(tile < more);
+            // All of each pixel's channels in this share, or the tile is not as it says.
+            let Some(pixels) = cells::<ROWS>(&io.output, [y, x], rows) else { return };
             if params.gather {
                 // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
                 unsafe { gather.pixels::<M, ROWS>(source.scratch, [y, x], rows) };
@@ -164,25 +166,29 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                     *input = unsafe { source.scratch.add(row * run) };
                 }
             }
-            let mut addends = [0; ROWS];
-            let mut cells: [&[Cell<i8>]; ROWS] = [&[]; ROWS];
-            for (row, (addend, cells)) in addends.iter_mut().zip(&mut cells).enumerate().take(rows)
-            {
-                if !params.gather {
+            if !params.gather {
+                let (mut y, mut x) = (y, x);
+                for row in 0..rows {
                     // SAFETY: the core can execute the path, and `row` is below `most_rows`.
                     unsafe { source.locate(&mut inputs, row, y, x) };
+                    x += 1;
+                    if x == width {
+                        (y, x) = (y + 1, 0);
+                    }
                 }
-                if params.weight_zero_point != 0 {
-                    // SAFETY: as above; the inputs have just been located or gathered.
+            }
+            x += rows;
+            while x >= width {
+                (y, x) = (y + 1, x - width);
+            }
+            let mut addends = [0; ROWS];
+            if params.weight_zero_point != 0 {
+                let zero = i32::from(params.weight_zero_point);
+                let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
+                for (row, addend) in addends.iter_mut().enumerate().take(rows) {
+                    // SAFETY: the inputs have just been located or gathered.
                     let sum = unsafe { source.sum(&inputs, row) };
-                    let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
-                    let zero = i32::from(params.weight_zero_point);
                     *addend = all.wrapping_sub(sum).wrapping_mul(zero);
-                }
-                *cells = io.output.pixel(y, x);
-                x += 1;
-                if x == width {
-                    (y, x) = (y + 1, 0);
                 }
             }
             let used = if params.gather { 1 } else { runs.count as usize };
@@ -199,17 +205,8 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                     return;
                 };
                 let stored = channels.end.min(end) - start;
-                let mut outputs = [core::ptr::null_mut(); ROWS];
-                for (output, cells) in outputs.iter_mut().zip(&cells).take(rows) {
-                    // All of a pixel's channels in this share, or the tile is not as it says.
-                    let Some(cells) =
-                        cells.get(start - channels.start..).filter(|c| c.len() >= stored)
-                    else {
-                        return;
-                    };
-                    *output = cells.as_ptr().cast_mut().cast::<i8>();
-                }
-                repeat_first(&mut outputs, rows);
+                // Inside the channels of the share, as is all that is stored.
+                let outputs = pixels.map(|pixel| pixel.wrapping_add(start - channels.start));
                 let job = Job {
                     rows,
                     inputs,
@@ -228,6 +225,30 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
             }
         }
     }
+}
+
+/// Where `rows` pixels of `tile` from (`y`, `x`) on are written; the first again for the others.
+fn cells<const ROWS: usize>(
+    tile: &Tile<'_>,
+    [mut y, mut x]: [usize; 2],
+    rows: usize,
+) -> Option<[*mut i8; ROWS]> {
+    let mut found = [core::ptr::null_mut(); ROWS];
+    let step = tile.layout().pixel_stride as usize;
+    let mut rest = found.get_mut(..rows)?;
+    while !rest.is_empty() {
+        let count = rest.len().min(tile.columns().end.checked_sub(x)?);
+        let (here, below) = rest.split_at_mut(count);
+        let cells = tile.pixels(y, x..x + count);
+        let first = cells.first()?.as_ptr();
+        for (i, pixel) in here.iter_mut().enumerate() {
+            *pixel = first.wrapping_add(i * step);
+        }
+        rest = below;
+        (y, x) = (y + 1, 0);
+    }
+    repeat_first(&mut found, rows);
+    Some(found)
 }
 
 /// Fills `values` from `len` on with the first.
