@@ -352,10 +352,21 @@ impl<'a> Tile<'a> {
     /// This tile's channels of the pixel in row `y`, column `x`; empty outside the tile.
     #[must_use]
     pub fn pixel(&self, y: usize, x: usize) -> &'a [Cell<i8>] {
+        self.pixels(y, x..x.wrapping_add(1))
+    }
+
+    /// This tile's channels of the pixels `columns` of row `y`, the bytes between pixels
+    /// included; empty when not all inside the tile.
+    pub(crate) fn pixels(&self, y: usize, columns: Range<usize>) -> &'a [Cell<i8>] {
         if !self.region.rows.contains(&y) {
             return &[];
         }
-        pixels(self.cells, &self.layout, y, x..x.wrapping_add(1), self.region.channels.clone())
+        pixels(self.cells, &self.layout, y, columns, self.region.channels.clone())
+    }
+
+    /// How the whole tensor lies in memory.
+    pub(crate) const fn layout(&self) -> Layout {
+        self.layout
     }
 }
 

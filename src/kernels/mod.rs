@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx512vnni;
 #[cfg(feature = "check-kernels")]
 #[allow(unsafe_code)]
 pub(crate) mod check;
@@ -357,5 +359,7 @@ pub const ALL: &[&KernelTable] = &[
     &dotprod::TABLE,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     &neon::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avx512vnni::TABLE,
     &REFERENCE,
 ];

@@ -76,7 +76,11 @@ impl Window {
     pub fn range(&self, axis: usize, at: usize, extent: usize) -> Range<usize> {
         let origin = self.origin(axis, at);
         let step = pick(self.dilation, axis).max(1);
-        let ceil = |n: i64| n.wrapping_add(step).wrapping_sub(1).wrapping_div(step);
+        // Division is slow, and most windows are dense.
+        let ceil = |n: i64| match step {
+            1 => n,
+            step => n.wrapping_add(step).wrapping_sub(1).wrapping_div(step),
+        };
         let first = ceil(origin.wrapping_neg().max(0));
         let end = ceil((extent as i64).wrapping_sub(origin).max(0)).min(pick(self.taps, axis));
         first as usize..end.max(first) as usize
@@ -140,6 +144,8 @@ mod tests {
                     "{window:?} {at}"
                 );
                 assert_eq!(range.clone().collect::<std::vec::Vec<_>>(), scan, "{window:?} {at}");
+                let inside = window.inside(1, extent as usize).contains(&at);
+                assert_eq!(inside, range.len() == usize::from(taps), "{window:?} {at}");
                 for tap in range {
                     assert!(window.source(1, at, tap) < extent as usize);
                 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::wide;
 use crate::kernels::reference::{check_output, check_span, one_input, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize};
@@ -34,7 +35,9 @@ impl DepthwisePacking {
         Some(match path {
             Path::Reference => return None,
             Path::Neon | Path::Dotprod | Path::I8mm | Path::Avx2 => common,
-            Path::Avx512Vnni => Self { group: 4, offset: 128, ..common },
+            Path::Avx512Vnni => {
+                Self { group: 4, offset: 128, parameters: wide::PARAMETERS, ..common }
+            }
         })
     }
 

@@ -7,8 +7,13 @@
 mod conv_2d;
 mod depthwise_conv_2d;
 #[allow(unsafe_code)]
+mod direct;
+#[allow(unsafe_code)]
 pub(crate) mod driver;
+#[allow(unsafe_code)]
+pub(crate) mod gather;
 mod packing;
+mod wide;
 
 pub use conv_2d::{MAX_TAPS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};

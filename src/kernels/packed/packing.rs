@@ -3,6 +3,7 @@
 
 use core::ops::Range;
 
+use super::wide;
 use crate::kernels::Path;
 
 /// The layout of a convolution's filters on one path.
@@ -52,7 +53,16 @@ impl Path {
             Self::I8mm => Packing { columns: 16, narrow: 16, group: 8, ..arm },
             Self::Avx2 => Packing { columns: 16, narrow: 16, group: 2, align: 2, ..x86 },
             Self::Avx512Vnni => {
-                Packing { columns: 64, narrow: 16, group: 4, align: 4, offset: 128, ..x86 }
+                let parameters = wide::PARAMETERS;
+                Packing {
+                    columns: 64,
+                    narrow: 16,
+                    group: 4,
+                    align: 4,
+                    offset: 128,
+                    parameters,
+                    ..x86
+                }
             }
         })
     }
@@ -67,7 +77,9 @@ pub const fn always_gathers(path: Path) -> bool {
 /// Writes what `path` asks besides bias, mantissa and shift into the table of a panel, or of a
 /// block of depthwise channels, that is `width` columns wide.
 pub fn complete(path: Path, table: &mut [i32], width: usize) {
-    let _ = (path, table, width);
+    if path == Path::Avx512Vnni {
+        wide::complete(table, width);
+    }
 }
 
 /// The inputs of one output: `count` runs of `len`.

@@ -1,0 +1,193 @@
+//! Tiles of convolutions: up to 12 pixels times up to 64 columns.
+
+use core::arch::x86_64::*;
+
+use super::requantize::{Columns, Scale, store};
+use super::vector::{self, Codes, load_codes};
+use crate::kernels::Path;
+use crate::kernels::packed::driver::{Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
+
+/// Pixels of a tile.
+pub(super) const ROWS: usize = 12;
+/// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
+const COLUMNS: usize = 64;
+/// Numbers per column.
+const PARAMETERS: usize = 8;
+
+/// The microkernel of [`Path::Avx512Vnni`].
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+// SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` bytes of each.
+unsafe impl Microkernel<ROWS> for Kernel {
+    const PATH: Path = Path::Avx512Vnni;
+
+    unsafe fn tile(job: &Job<'_, ROWS>) {
+        // SAFETY: the caller's promise.
+        unsafe { tile(job) }
+    }
+
+    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::copy(to, from, Pieces { len, count: 1, from_step: 0, to_step: 0 }) }
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::copy(to, from, pieces) }
+    }
+
+    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<u8>().write_bytes(code.cast_unsigned() ^ 0x80, len) }
+    }
+
+    unsafe fn sum(from: *const i8, len: usize) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { vector::sum(from, len) }
+    }
+}
+
+/// A panel of a job.
+struct Panel<'a> {
+    weights: &'a [i8],
+    columns: &'a [i32],
+    /// Its first column.
+    first: usize,
+    /// Columns to store, from that.
+    stored: usize,
+}
+
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile(job: &Job<'_, ROWS>) {
+    let weights = job.panels.chunks(COLUMNS * job.run);
+    let columns = job.columns.chunks(COLUMNS * PARAMETERS);
+    for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
+        let stored = (job.stored - first).min(COLUMNS);
+        let panel = Panel { weights, columns, first, stored };
+        match columns.len() / (16 * PARAMETERS) {
+            // SAFETY: the caller's promise.
+            4 => unsafe { vectors::<4>(job, &panel) },
+            // SAFETY: the caller's promise.
+            3 => unsafe { vectors::<3>(job, &panel) },
+            // SAFETY: the caller's promise.
+            2 => unsafe { vectors::<2>(job, &panel) },
+            // SAFETY: the caller's promise.
+            _ => unsafe { vectors::<1>(job, &panel) },
+        }
+    }
+}
+
+/// A tile of `V` vectors of columns, in as many parts as the registers ask.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn vectors<const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
+    let most = if V > 2 { ROWS / 2 } else { ROWS };
+    let parts = job.rows.div_ceil(most);
+    for i in 0..parts {
+        let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
+        let compute = match end - start {
+            1 => part::<1, V>,
+            2 => part::<2, V>,
+            3 => part::<3, V>,
+            4 => part::<4, V>,
+            5 => part::<5, V>,
+            6 => part::<6, V>,
+            rows if V <= 2 => match rows {
+                7 => part::<7, V>,
+                8 => part::<8, V>,
+                9 => part::<9, V>,
+                10 => part::<10, V>,
+                11 => part::<11, V>,
+                _ => part::<12, V>,
+            },
+            _ => return,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { compute(job, panel, start) };
+    }
+}
+
+/// `R` rows of a tile from row `start` on.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn part<const R: usize, const V: usize>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    start: usize,
+) {
+    let end = start + R;
+    let inputs = job.inputs.first().and_then(|inputs| inputs.get(start..end)?.as_array::<R>());
+    let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
+    let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return };
+    let outputs = outputs.map(|output| output.wrapping_add(panel.first));
+    let weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
+    debug_assert_eq!(4 * weights.len(), job.run);
+    let columns = Columns::<V>::new(panel.columns);
+    let biases = columns.biases();
+    // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
+    // every four.
+    let mut sums = unsafe { multiply(inputs, weights, biases) };
+    if job.params.weight_zero_point != 0 {
+        for (row, &addend) in sums.iter_mut().zip(job.addends.iter().skip(start)) {
+            for sum in row {
+                *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(addend));
+            }
+        }
+    }
+    // SAFETY: the outputs are writable for `stored` codes.
+    unsafe { store(&sums, columns, Scale::of(job.params), &outputs, panel.stored) };
+}
+
+/// `biases + inputs * panel` for `R` rows.
+///
+/// # Safety
+///
+/// The inputs are readable for four bytes per element of the panel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn multiply<const R: usize, const V: usize>(
+    inputs: &[*const i8; R],
+    panel: &[[Codes; V]],
+    biases: [__m512i; V],
+) -> [[__m512i; V]; R] {
+    let mut sums = [biases; R];
+    for (group, weights) in panel.iter().enumerate() {
+        let mut columns = biases;
+        for v in 0..V {
+            columns[v] = load_codes(&weights[v]);
+        }
+        for r in 0..R {
+            // SAFETY: group `group` of the readable inputs.
+            let input = unsafe { broadcast(inputs[r], group) };
+            for v in 0..V {
+                sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
+            }
+        }
+    }
+    sums
+}
+
+/// Four inputs in every lane.
+///
+/// # Safety
+///
+/// `inputs` is readable for `group + 1` times four bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn broadcast(inputs: *const i8, group: usize) -> __m512i {
+    // SAFETY: the caller's promise.
+    let inputs = unsafe { inputs.cast::<i32>().add(group) };
+    // SAFETY: the caller's promise.
+    _mm512_set1_epi32(unsafe { inputs.read_unaligned() })
+}

@@ -1,0 +1,47 @@
+//! x86-64 AVX-512 with VNNI: 16 outputs per vector, four products per output and instruction.
+//!
+//! `VPDPBUSD` multiplies unsigned by signed bytes, so input codes are moved up by 128 while they
+//! are gathered; the packer has moved the biases to match ([`Packing::offset`]).
+//!
+//! [`Packing::offset`]: super::packed::Packing::offset
+#![allow(unsafe_code)]
+
+mod conv_2d;
+mod requantize;
+mod vector;
+
+use super::packed::PackedConv2d;
+use super::packed::driver;
+use super::{Io, KernelTable, Path};
+use crate::weights::Weights;
+
+/// The kernels of [`Path::Avx512Vnni`].
+pub static TABLE: KernelTable = KernelTable {
+    packed_conv_2d: Some(packed_conv_2d),
+    ..KernelTable::portable(Path::Avx512Vnni, supported)
+};
+
+/// Whether this core can execute the path. Without an operating system the compiler must have
+/// been told.
+fn supported() -> bool {
+    #[cfg(feature = "std")]
+    return std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512vnni");
+    #[cfg(not(feature = "std"))]
+    cfg!(all(
+        target_feature = "avx512f",
+        target_feature = "avx512bw",
+        target_feature = "avx512vl",
+        target_feature = "avx512vnni"
+    ))
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
+}

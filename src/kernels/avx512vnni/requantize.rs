@@ -1,0 +1,288 @@
+//! Sums to codes, 16 at a time, to the bit of [`quant`](crate::quant).
+
+use core::arch::x86_64::*;
+
+use super::vector::{Numbers, first, load_numbers};
+use crate::kernels::packed::{PackedConv2d, Rounding};
+use crate::quant::Output;
+
+/// A panel's part of the table of columns, `V` vectors wide.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, const V: usize>(&'a [[Numbers; V]]);
+
+impl<'a, const V: usize> Columns<'a, V> {
+    pub(super) fn new(table: &'a [i32]) -> Self {
+        let (vectors, _) = table.as_chunks();
+        Self(vectors.as_chunks().0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn row(self, number: usize) -> [__m512i; V] {
+        let mut vectors = [_mm512_setzero_si512(); V];
+        if let Some(row) = self.0.get(number) {
+            for (vector, numbers) in vectors.iter_mut().zip(row) {
+                *vector = load_numbers(numbers);
+            }
+        }
+        vectors
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn biases(self) -> [__m512i; V] {
+        self.row(0)
+    }
+}
+
+/// How a row of sums becomes codes.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    pub(super) rounding: Rounding,
+    pub(super) fast: bool,
+    pub(super) output: Output,
+}
+
+impl Scale {
+    pub(super) const fn of(params: &PackedConv2d) -> Self {
+        Self { rounding: params.rounding, fast: params.fast, output: params.output }
+    }
+}
+
+/// Stores the codes of rows of sums, `len` of each row.
+///
+/// # Safety
+///
+/// Every target is writable for `len` codes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn store<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    scale: Scale,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let store = match (scale.fast, scale.rounding) {
+        (true, Rounding::Double) => store_fast,
+        (_, Rounding::Double) => store_double,
+        (_, Rounding::Once) => store_once,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { store(sums, columns, scale.output, targets, len) };
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_fast<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (fast, codes, first) = (Fast::new(columns), Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let steps = fast.scaled(*sums);
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
+    }
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_double<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (codes, first) = (Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let mut steps = *sums;
+        for v in 0..V {
+            steps[v] = double(sums[v], mantissas[v], shifts[v]);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
+    }
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_once<const V: usize>(
+    sums: &[[__m512i; V]],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8],
+    len: usize,
+) {
+    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (codes, first) = (Codes::<V>::new(output), first(len));
+    for (sums, &target) in sums.iter().zip(targets) {
+        let mut steps = *sums;
+        for v in 0..V {
+            steps[v] = once(sums[v], mantissas[v], shifts[v]);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(steps, target, first) };
+    }
+}
+
+/// The fast form, see [`complete`](crate::kernels::packed::complete).
+struct Fast<const V: usize> {
+    doubled: [__m512i; V],
+    doubled_odd: [__m512i; V],
+    constants: [__m512i; V],
+    constants_odd: [__m512i; V],
+    shifts: [__m512i; V],
+}
+
+impl<const V: usize> Fast<V> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(columns: Columns<'_, V>) -> Self {
+        Self {
+            doubled: columns.row(3),
+            doubled_odd: columns.row(4),
+            constants: columns.row(5),
+            constants_odd: columns.row(6),
+            shifts: columns.row(7),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn scaled(&self, sums: [__m512i; V]) -> [__m512i; V] {
+        let mut steps = sums;
+        for v in 0..V {
+            let moved = _mm512_xor_si512(sums[v], _mm512_set1_epi32(i32::MIN));
+            let even = _mm512_mul_epu32(moved, self.doubled[v]);
+            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(moved), self.doubled_odd[v]);
+            let even = _mm512_add_epi64(even, self.constants[v]);
+            let odd = _mm512_add_epi64(odd, self.constants_odd[v]);
+            let high = high_halves(even, odd);
+            let not_negative = _mm512_srli_epi32::<31>(moved);
+            steps[v] = _mm512_srav_epi32(_mm512_add_epi32(high, not_negative), self.shifts[v]);
+        }
+        steps
+    }
+}
+
+/// The high halves of the lanes of `even` and `odd`, by turns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn high_halves(even: __m512i, odd: __m512i) -> __m512i {
+    _mm512_mask_shuffle_epi32::<0xF5>(odd, 0x5555, even)
+}
+
+/// [`requantize`](crate::quant::requantize).
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn double(sums: __m512i, mantissas: __m512i, shifts: __m512i) -> __m512i {
+    let zero = _mm512_setzero_si512();
+    let left = _mm512_max_epi32(shifts, zero);
+    let right = _mm512_max_epi32(_mm512_sub_epi32(zero, shifts), zero);
+    let sums = _mm512_sllv_epi32(sums, left);
+    let half = _mm512_set1_epi64(1 << 30);
+    let even = _mm512_mul_epi32(sums, mantissas);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), _mm512_srli_epi64::<32>(mantissas));
+    let even = _mm512_slli_epi64::<1>(_mm512_add_epi64(even, half));
+    let odd = _mm512_slli_epi64::<1>(_mm512_add_epi64(odd, half));
+    let high = high_halves(even, odd);
+    let one = _mm512_set1_epi32(1);
+    let mask = _mm512_sub_epi32(_mm512_sllv_epi32(one, right), one);
+    let negative = _mm512_srli_epi32::<31>(high);
+    let threshold = _mm512_add_epi32(_mm512_srli_epi32::<1>(mask), negative);
+    let up = _mm512_cmpgt_epi32_mask(_mm512_and_si512(high, mask), threshold);
+    let steps = _mm512_srav_epi32(high, right);
+    _mm512_mask_add_epi32(steps, up, steps, one)
+}
+
+/// [`requantize_once`](crate::quant::requantize_once).
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn once(sums: __m512i, mantissas: __m512i, shifts: __m512i) -> __m512i {
+    let magnitudes = _mm512_abs_epi32(sums);
+    let shifts = _mm512_sub_epi32(_mm512_set1_epi32(31), shifts);
+    let even = rounded(magnitudes, mantissas, _mm512_and_si512(shifts, _mm512_set1_epi64(63)));
+    let odd = rounded(
+        _mm512_srli_epi64::<32>(magnitudes),
+        _mm512_srli_epi64::<32>(mantissas),
+        _mm512_srli_epi64::<32>(shifts),
+    );
+    let steps = _mm512_mask_shuffle_epi32::<0xA0>(even, 0xAAAA, odd);
+    let zero = _mm512_setzero_si512();
+    let negative = _mm512_cmplt_epi32_mask(sums, zero);
+    _mm512_mask_sub_epi32(steps, negative, zero, steps)
+}
+
+/// `a * b / 2^bits` of the even lanes, rounded half up, in 64 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn rounded(a: __m512i, b: __m512i, bits: __m512i) -> __m512i {
+    let one = _mm512_set1_epi64(1);
+    let half = _mm512_sllv_epi64(one, _mm512_sub_epi64(bits, one));
+    _mm512_srlv_epi64(_mm512_add_epi64(_mm512_mul_epu32(a, b), half), bits)
+}
+
+/// Zero point and clamp, and the order of columns undone.
+struct Codes<const V: usize> {
+    zero_point: __m512i,
+    min: __m512i,
+    max: __m512i,
+}
+
+impl<const V: usize> Codes<V> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(output: Output) -> Self {
+        Self {
+            zero_point: _mm512_set1_epi16(output.zero_point.into()),
+            min: _mm512_set1_epi8(output.min),
+            max: _mm512_set1_epi8(output.max),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The target is writable for the codes of the mask.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
+        // In each vector lane l holds columns `(l / 4) * 4 V + 4 v + l % 4`, so that packing lane
+        // by lane leaves the columns in their order, but for gaps when V is not 4.
+        let pair =
+            |a: __m512i, b: __m512i| _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
+        let last = steps[V - 1];
+        let codes = match V {
+            4 => _mm512_packs_epi16(pair(steps[0], steps[1 % V]), pair(steps[2 % V], last)),
+            3 => {
+                let gaps = _mm512_packs_epi16(pair(steps[0], steps[1 % V]), pair(last, last));
+                let order = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0);
+                _mm512_permutexvar_epi32(order, gaps)
+            }
+            2 => {
+                let pair = pair(steps[0], last);
+                let order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+                _mm512_permutexvar_epi64(order, _mm512_packs_epi16(pair, pair))
+            }
+            _ => {
+                let pair = pair(last, last);
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+                _mm512_permutexvar_epi32(order, _mm512_packs_epi16(pair, pair))
+            }
+        };
+        let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_epi8(target, first, codes) };
+    }
+}

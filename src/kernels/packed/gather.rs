@@ -1,0 +1,186 @@
+//! The inputs of neighbouring output pixels, copied side by side: a run for each pixel.
+
+use core::ops::Range;
+
+use super::MAX_TAPS;
+use super::driver::Microkernel;
+use crate::kernels::Window;
+use crate::tensor::{Hwc, View};
+
+/// Pieces of memory to copy, each `len` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pieces {
+    /// Bytes of a piece.
+    pub(crate) len: usize,
+    /// Pieces.
+    pub(crate) count: usize,
+    /// Bytes from one to the next where they are read.
+    pub(crate) from_step: usize,
+    /// Bytes from one to the next where they are written.
+    pub(crate) to_step: usize,
+}
+
+/// Gathers the inputs of a layer's output pixels.
+pub(super) struct Gather<'a> {
+    input: View<'a>,
+    window: Window,
+    /// What padding stands for.
+    zero: i8,
+    /// Bytes of a run.
+    run: usize,
+    /// Output columns whose windows lie inside the image and have rows without gaps.
+    inside: Range<usize>,
+    /// Output columns.
+    width: usize,
+}
+
+impl<'a> Gather<'a> {
+    pub(super) fn new(input: View<'a>, window: Window, zero: i8, run: usize, width: usize) -> Self {
+        let layout = input.layout();
+        let dense =
+            window.taps[1] == 1 || window.dilation[1] == 1 && layout.pixel_stride == layout.hwc.c;
+        let inside = if dense { window.inside(1, layout.hwc.w as usize) } else { 0..0 };
+        let inside = inside.start.min(width)..inside.end.min(width);
+        Self { input, window, zero, run, inside, width }
+    }
+
+    /// Writes what only fills up the runs of `count` pixels; its weights are zero.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for a run per pixel.
+    pub(super) unsafe fn prepare<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        to: *mut i8,
+        count: usize,
+    ) {
+        let [down, across] = self.window.taps.map(usize::from);
+        let len = down * across * self.input.hwc().c as usize;
+        for row in 0..count {
+            // SAFETY: behind the inputs of this run.
+            let rest = unsafe { to.add(row * self.run + len) };
+            // SAFETY: the rest of the run.
+            unsafe { M::fill(rest, 0, self.run - len) };
+        }
+    }
+
+    /// Writes the inputs of `count` output pixels from (`y`, `x`) on, row by row, and where
+    /// each begins.
+    ///
+    /// # Safety
+    ///
+    /// As [`prepare`](Self::prepare); the core can execute the path of `M`.
+    pub(super) unsafe fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        to: *mut i8,
+        inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
+        [mut y, mut x]: [usize; 2],
+        count: usize,
+    ) {
+        let [inputs, ..] = inputs;
+        for (row, input) in inputs.iter_mut().enumerate() {
+            *input = to.wrapping_add(row.min(count) * self.run);
+        }
+        let mut done = 0;
+        while done < count {
+            if x == self.width {
+                (y, x) = (y + 1, 0);
+            }
+            let end = self.width.min(x + (count - done));
+            // SAFETY: the runs of the pixels before.
+            let to = unsafe { to.add(done * self.run) };
+            // SAFETY: `done` and the pixels of this row are no more than `count`.
+            unsafe { self.row::<M, ROWS>(to, y, x..end) };
+            done += end - x;
+            x = end;
+        }
+    }
+
+    /// Writes the inputs of the output pixels `columns` of row `y`.
+    ///
+    /// # Safety
+    ///
+    /// As [`pixels`](Self::pixels).
+    unsafe fn row<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        to: *mut i8,
+        y: usize,
+        columns: Range<usize>,
+    ) {
+        let Self { input, window, run, .. } = self;
+        let Hwc { h, c, .. } = input.hwc();
+        let [down, across] = window.taps.map(usize::from);
+        let bytes = across * c as usize;
+        let taps = window.range(0, y, h as usize);
+        let inside = self.inside.start.max(columns.start)..self.inside.end.min(columns.end);
+        for tap in 0..down {
+            // SAFETY: the rows of the window before, inside the run.
+            let to = unsafe { to.add(tap * bytes) };
+            if !taps.contains(&tap) {
+                for i in 0..columns.len() {
+                    // SAFETY: the runs of the pixels before.
+                    let to = unsafe { to.add(i * run) };
+                    // SAFETY: a row of the window in a run.
+                    unsafe { M::fill(to, self.zero, bytes) };
+                }
+                continue;
+            }
+            let iy = window.source(0, y, tap);
+            if inside.is_empty() {
+                // SAFETY: as the caller says of `to`.
+                unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.clone()) };
+                continue;
+            }
+            // SAFETY: as the caller says of `to`.
+            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.start..inside.start) };
+            let from_step = usize::from(window.stride[1]) * input.layout().pixel_stride as usize;
+            let first = window.source(1, inside.start, 0);
+            let last = window.source(1, inside.end - 1, across - 1);
+            let cells = input.pixel_cells(iy, first..last + 1);
+            debug_assert!(cells.len() >= (inside.len() - 1) * from_step + bytes);
+            // SAFETY: the runs of the pixels before.
+            let at = unsafe { to.add((inside.start - columns.start) * run) };
+            let pieces = Pieces { len: bytes, count: inside.len(), from_step, to_step: *run };
+            // SAFETY: the cells reach from the first window's first byte to the last one's last,
+            // since these windows lie inside the image and have no gaps.
+            unsafe { M::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
+            // SAFETY: as the caller says of `to`.
+            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, inside.end..columns.end) };
+        }
+    }
+
+    /// Writes the window rows over input row `iy` of the output pixels `columns`, tap by tap;
+    /// `to` belongs to the pixel in column `first`.
+    ///
+    /// # Safety
+    ///
+    /// As [`pixels`](Self::pixels).
+    unsafe fn edge<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        to: *mut i8,
+        iy: usize,
+        first: usize,
+        columns: Range<usize>,
+    ) {
+        let Self { input, window, .. } = self;
+        let Hwc { w, c, .. } = input.hwc();
+        for x in columns {
+            // SAFETY: the runs of the pixels before.
+            let to = unsafe { to.add((x - first) * self.run) };
+            let taps = window.range(1, x, w as usize);
+            for tap in 0..usize::from(window.taps[1]) {
+                // SAFETY: the taps before, inside the run.
+                let to = unsafe { to.add(tap * c as usize) };
+                if taps.contains(&tap) {
+                    let at = window.source(1, x, tap);
+                    let cells = input.pixel_cells(iy, at..at + 1);
+                    // SAFETY: as many bytes as a tap has.
+                    unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
+                } else {
+                    // SAFETY: as above.
+                    unsafe { M::fill(to, self.zero, c as usize) };
+                }
+            }
+        }
+    }
+}
