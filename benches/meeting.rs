@@ -1,0 +1,107 @@
+//! What it costs the cores of an ordinary machine to meet: a team's barrier, and the hand-over
+//! of a frame from stage to stage.
+//!
+//! Layers here do next to nothing, so that the time of a frame is that of its meetings. A
+//! frame goes round at a time; the first core feeds the pipeline it works for, so that two
+//! threads have two CPUs to themselves.
+
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code)]
+mod common;
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use common::{Chain, OwnedPlan, machine, memory};
+use criterion::{Criterion, criterion_group, criterion_main};
+use pipeit_rt::kernels::REFERENCE;
+use pipeit_rt::platform::Ticks;
+use pipeit_rt::platform::hosted::Hosted;
+use pipeit_rt::topology::CoreId;
+use pipeit_rt::{Admission, Pipeline, Region, Wait};
+
+/// Layers that a team does between two hand-overs.
+const LAYERS: u16 = 256;
+
+/// The time of `frames` frames, one after another, through `layers` layers in `stages`.
+fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
+    let chain = Chain::new(layers);
+    let model = chain.model();
+    let plan = OwnedPlan::new(1, stages);
+    let plan = plan.check(&model);
+    let machine = machine(plan.teams.iter().map(|team| usize::from(team.cores)).sum());
+    let mut memory = memory(&plan);
+    let topology = machine.topology().expect("a machine");
+    let mut region = Region::new(&mut memory);
+    let pipeline = Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut region);
+    let pipeline = pipeline.expect("a pipeline");
+    let taken = Mutex::new(Duration::ZERO);
+    let feed = |core| {
+        let (sent, seen) = (Cell::new(0), Cell::new(0));
+        let begun = Cell::new(Instant::now());
+        let beside = || {
+            if pipeline.poll(Wait::Never).is_ok() {
+                seen.set(seen.get() + 1);
+            }
+            match sent.get() {
+                // The first finds out whether everybody is there.
+                1 if seen.get() == 1 => begun.set(Instant::now()),
+                _ if seen.get() > frames => {
+                    *taken.lock().expect("no panics") = begun.get().elapsed();
+                    pipeline.stop();
+                }
+                _ => {}
+            }
+            if sent.get() <= frames
+                && let Ok(frame) = pipeline.acquire(Admission::Block(Wait::Never))
+                && black_box(frame.submit()).is_ok()
+            {
+                sent.set(sent.get() + 1);
+            }
+            // Again at once.
+            Ticks(0)
+        };
+        pipeline.run_core_beside(core, beside)
+    };
+    let core = |core| {
+        let _ = if core == CoreId(0) { feed(core) } else { pipeline.run_core(core) };
+    };
+    machine.run(core, || ());
+    let taken = *taken.lock().expect("no panics");
+    taken
+}
+
+/// The difference of two times, each the least of a few, so that what other programs take is
+/// left out.
+fn more(count: u64, longer: impl Fn(u64) -> Duration, shorter: impl Fn(u64) -> Duration) -> Duration {
+    let least = |time: &dyn Fn(u64) -> Duration| (0..3).map(|_| time(count)).min();
+    let longer = least(&longer).unwrap_or_default();
+    longer.saturating_sub(least(&shorter).unwrap_or_default())
+}
+
+fn meetings(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("meeting");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500));
+    group.bench_function("barrier of two cores", |bencher| {
+        bencher.iter_custom(|barriers| {
+            let frames = barriers.div_ceil(LAYERS.into());
+            let team = |frames| time(LAYERS, &[(LAYERS, &[2])], frames);
+            let alone = |frames| time(LAYERS, &[(LAYERS, &[1])], frames);
+            more(frames, team, alone).mul_f64(barriers as f64 / (frames * u64::from(LAYERS)) as f64)
+        });
+    });
+    group.bench_function("hand-over to another core", |bencher| {
+        // A frame goes to the second core and comes back: two hand-overs.
+        bencher.iter_custom(|handovers| {
+            let there = |frames| time(2, &[(1, &[1]), (1, &[1])], frames);
+            let here = |frames| time(2, &[(2, &[1])], frames);
+            more(handovers, there, here) / 2
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, meetings);
+criterion_main!(benches);
