@@ -108,7 +108,7 @@ unsafe fn part<const R: usize, const V: usize>(job: &Job<'_, ROWS>, start: usize
     let panel = job.panel.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * panel.len(), job.run);
     let columns = Columns::<V>::new(job.columns);
-    let biases = columns.biases();
+    let biases = columns.row(0);
     // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
     // every four.
     let mut sums = unsafe { multiply(inputs, panel, biases) };
