@@ -6,6 +6,7 @@
 //! outputs in each of three rows of every quad.
 
 use core::arch::x86_64::*;
+use core::hint::black_box;
 use core::ops::Range;
 
 use super::requantize::{Codes, Columns, Fast, double};
@@ -67,6 +68,7 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
     let numbers = CHANNELS * packing.parameters as usize;
     let zeros = [params.input_zero_point; CHANNELS];
     let padding = Pixel { start: zeros.as_ptr(), row_step: 0, channel_step: 0 };
+    let order = Order::new();
     let target = io.output.layout();
     let [to_row, to_pixel] = [target.row_stride, target.pixel_stride].map(|n| n as usize);
     let (rows, columns, channels) = (io.output.rows(), io.output.columns(), io.output.channels());
@@ -74,6 +76,7 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
         for x in columns.clone().step_by(outputs) {
             let mut strip = Strip {
                 params,
+                order,
                 height: layout.hwc.h as usize,
                 quads: [[padding; QUAD]; MAX_QUADS],
                 rows: start..(start + BAND).min(rows.end),
@@ -123,9 +126,29 @@ struct Pixel {
     channel_step: usize,
 }
 
+/// How the four codes of a channel come together.
+#[derive(Clone, Copy)]
+struct Order {
+    /// Brings channels `4 l` to `4 l + 3` of all pixels to lane `l` of 128 bits.
+    lanes: __m512i,
+    /// Brings those of a channel together in its lane.
+    bytes: __m512i,
+}
+
+impl Order {
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        // The compiler would make five shuffles of two that it knows.
+        black_box(Self { lanes, bytes: _mm512_broadcast_i32x4(bytes) })
+    }
+}
+
 /// Neighbouring columns of outputs, one or two.
 struct Strip<'a> {
     params: &'a PackedDepthwiseConv2d,
+    order: Order,
     /// Rows of the input.
     height: usize,
     /// The input columns under the window.
@@ -188,12 +211,8 @@ impl Strip<'_> {
         let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
         let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
         let pixels = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-        // Channels 4 l to 4 l + 3 of all pixels to lane l, then those of a channel together.
-        let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(
-            0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
-        ));
-        flip(_mm512_shuffle_epi8(_mm512_permutexvar_epi32(lanes, pixels), bytes))
+        let lanes = _mm512_permutexvar_epi32(self.order.lanes, pixels);
+        flip(_mm512_shuffle_epi8(lanes, self.order.bytes))
     }
 }
 
