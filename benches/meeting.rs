@@ -75,7 +75,11 @@ fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
 
 /// The difference of two times, each the least of a few, so that what other programs take is
 /// left out.
-fn more(count: u64, longer: impl Fn(u64) -> Duration, shorter: impl Fn(u64) -> Duration) -> Duration {
+fn more(
+    count: u64,
+    longer: impl Fn(u64) -> Duration,
+    shorter: impl Fn(u64) -> Duration,
+) -> Duration {
     let least = |time: &dyn Fn(u64) -> Duration| (0..3).map(|_| time(count)).min();
     let longer = least(&longer).unwrap_or_default();
     longer.saturating_sub(least(&shorter).unwrap_or_default())

@@ -364,6 +364,17 @@ impl<'a> Tile<'a> {
         pixels(self.cells, &self.layout, y, columns, self.region.channels.clone())
     }
 
+    /// The bytes from the first of this tile to the last, those of others between included.
+    pub(crate) fn cells(&self) -> &'a [Cell<i8>] {
+        let Region { rows, channels } = &self.region;
+        let row = |y: usize| y.wrapping_mul(self.layout.row_stride as usize);
+        let last = self.columns().end.wrapping_sub(1);
+        let last = last.wrapping_mul(self.layout.pixel_stride as usize);
+        let start = row(rows.start).wrapping_add(channels.start);
+        let end = row(rows.end.wrapping_sub(1)).wrapping_add(last).wrapping_add(channels.end);
+        self.cells.get(start..end).unwrap_or(&[])
+    }
+
     /// How the whole tensor lies in memory.
     pub(crate) const fn layout(&self) -> Layout {
         self.layout

@@ -134,7 +134,7 @@ unsafe fn part<const R: usize, const V: usize>(
     let weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * weights.len(), job.run);
     let columns = Columns::<V>::new(panel.columns);
-    let biases = columns.biases();
+    let biases = columns.row(0);
     // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
     // every four.
     let mut sums = unsafe { multiply(inputs, weights, biases) };

@@ -7,17 +7,18 @@
 #![allow(unsafe_code)]
 
 mod conv_2d;
+mod depthwise_conv_2d;
 mod requantize;
 mod vector;
 
-use super::packed::PackedConv2d;
-use super::packed::driver;
+use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
 /// The kernels of [`Path::Avx512Vnni`].
 pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(packed_conv_2d),
+    packed_depthwise_conv_2d: Some(packed_depthwise_conv_2d),
     ..KernelTable::portable(Path::Avx512Vnni, supported)
 };
 
@@ -44,4 +45,20 @@ fn supported() -> bool {
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     // SAFETY: the caller's promise.
     unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn packed_depthwise_conv_2d(
+    params: &PackedDepthwiseConv2d,
+    weights: &Weights<'_>,
+    io: &Io<'_>,
+) {
+    if depthwise_conv_2d::fits(&params.window) {
+        // SAFETY: the caller's promise.
+        unsafe { depthwise_conv_2d::depthwise(params, weights, io) };
+    } else {
+        packed::packed_depthwise_conv_2d(params, weights, io);
+    }
 }

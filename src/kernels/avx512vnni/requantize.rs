@@ -18,7 +18,7 @@ impl<'a, const V: usize> Columns<'a, V> {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn row(self, number: usize) -> [__m512i; V] {
+    pub(super) fn row(self, number: usize) -> [__m512i; V] {
         let mut vectors = [_mm512_setzero_si512(); V];
         if let Some(row) = self.0.get(number) {
             for (vector, numbers) in vectors.iter_mut().zip(row) {
@@ -26,12 +26,6 @@ impl<'a, const V: usize> Columns<'a, V> {
             }
         }
         vectors
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn biases(self) -> [__m512i; V] {
-        self.row(0)
     }
 }
 
@@ -138,7 +132,7 @@ unsafe fn store_once<const V: usize>(
 }
 
 /// The fast form, see [`complete`](crate::kernels::packed::complete).
-struct Fast<const V: usize> {
+pub(super) struct Fast<const V: usize> {
     doubled: [__m512i; V],
     doubled_odd: [__m512i; V],
     constants: [__m512i; V],
@@ -149,7 +143,7 @@ struct Fast<const V: usize> {
 impl<const V: usize> Fast<V> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(columns: Columns<'_, V>) -> Self {
+    pub(super) fn new(columns: Columns<'_, V>) -> Self {
         Self {
             doubled: columns.row(3),
             doubled_odd: columns.row(4),
@@ -161,7 +155,7 @@ impl<const V: usize> Fast<V> {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn scaled(&self, sums: [__m512i; V]) -> [__m512i; V] {
+    pub(super) fn scaled(&self, sums: [__m512i; V]) -> [__m512i; V] {
         let mut steps = sums;
         for v in 0..V {
             let moved = _mm512_xor_si512(sums[v], _mm512_set1_epi32(i32::MIN));
@@ -235,7 +229,7 @@ fn rounded(a: __m512i, b: __m512i, bits: __m512i) -> __m512i {
 }
 
 /// Zero point and clamp, and the order of columns undone.
-struct Codes<const V: usize> {
+pub(super) struct Codes<const V: usize> {
     zero_point: __m512i,
     min: __m512i,
     max: __m512i,
@@ -244,7 +238,7 @@ struct Codes<const V: usize> {
 impl<const V: usize> Codes<V> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(output: Output) -> Self {
+    pub(super) fn new(output: Output) -> Self {
         Self {
             zero_point: _mm512_set1_epi16(output.zero_point.into()),
             min: _mm512_set1_epi8(output.min),
@@ -257,7 +251,7 @@ impl<const V: usize> Codes<V> {
     /// The target is writable for the codes of the mask.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
+    pub(super) unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
         // In each vector lane l holds columns `(l / 4) * 4 V + 4 v + l % 4`, so that packing lane
         // by lane leaves the columns in their order, but for gaps when V is not 4.
         let pair =
@@ -284,5 +278,33 @@ impl<const V: usize> Codes<V> {
         let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
         // SAFETY: the caller's promise.
         unsafe { _mm512_mask_storeu_epi8(target, first, codes) };
+    }
+}
+
+impl Codes<1> {
+    /// Stores two rows of steps.
+    ///
+    /// # Safety
+    ///
+    /// The targets are writable for the codes of their masks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub(super) unsafe fn store_pair(
+        &self,
+        steps: [__m512i; 2],
+        targets: [*mut i8; 2],
+        masks: [__mmask16; 2],
+    ) {
+        let [a, b] = steps;
+        let pair = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+        let codes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(pair, pair));
+        let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
+        let codes = _mm512_castsi512_si256(codes);
+        let codes = [_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes)];
+        for ((codes, target), mask) in codes.into_iter().zip(targets).zip(masks) {
+            // SAFETY: the caller's promise.
+            unsafe { _mm_mask_storeu_epi8(target, mask, codes) };
+        }
     }
 }

@@ -1,0 +1,358 @@
+//! Depthwise convolutions, 16 channels at a time.
+//!
+//! A *quad* is four neighbouring pixels of 16 channels with the four codes of each channel side
+//! by side, so that one `VPDPBUSD` multiplies them with the taps of a window row. Outputs are
+//! computed down the columns of the image: a 3x3 window that moves by one pixel makes two
+//! outputs in each of three rows of every quad.
+
+use core::arch::x86_64::*;
+use core::hint::black_box;
+use core::ops::Range;
+
+use super::requantize::{Codes, Columns, Fast, double};
+use super::vector::{self, first, flip, load_codes};
+use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
+use crate::kernels::{Io, Path, Window};
+use crate::weights::Weights;
+
+/// Channels of a block.
+const CHANNELS: usize = 16;
+
+/// Pixels of a quad.
+const QUAD: usize = 4;
+
+/// Most quads of a window row.
+const MAX_QUADS: usize = 4;
+
+/// Output rows that are computed column by column before the next rows begin, so that what
+/// neighbouring columns share stays in the cache.
+const BAND: usize = 16;
+
+/// Whether [`depthwise`] can compute the layer.
+pub(super) fn fits(window: &Window) -> bool {
+    usize::from(window.taps[1]) <= QUAD * MAX_QUADS
+}
+
+/// The kernel of [`PackedDepthwiseConv2d`] for windows that [`fits`].
+///
+/// # Safety
+///
+/// The core can execute the path.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let [input] = io.inputs.as_slice() else { return };
+    let Some(packing) = DepthwisePacking::of(Path::Avx512Vnni) else { return };
+    let layout = input.layout();
+    let all = layout.extent().and_then(|len| input.from_pixel(0, 0, len as usize));
+    let (Some(cells), Some(written)) = (all.and_then(<[_]>::first), io.output.cells().first())
+    else {
+        return;
+    };
+    let window = &params.window;
+    let [down, across] = window.taps.map(usize::from);
+    let rolls = window.taps == [3, 3] && window.stride == [1, 1] && window.dilation == [1, 1];
+    let compute = match (rolls, params.fast, params.weight_zero_point != 0) {
+        (true, true, false) => roll::<true, false>,
+        (true, true, true) => roll::<true, true>,
+        (true, false, false) => roll::<false, false>,
+        (true, false, true) => roll::<false, true>,
+        (false, true, false) => walk::<true, false>,
+        (false, true, true) => walk::<true, true>,
+        (false, false, false) => walk::<false, false>,
+        (false, false, true) => walk::<false, true>,
+    };
+    let (outputs, taps) = if rolls { (2, QUAD) } else { (1, across) };
+
+    let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
+    let filter = down * across.div_ceil(QUAD);
+    let numbers = CHANNELS * packing.parameters as usize;
+    let zeros = [params.input_zero_point; CHANNELS];
+    let padding = Pixel { start: zeros.as_ptr(), row_step: 0, channel_step: 0 };
+    let order = Order::new();
+    let target = io.output.layout();
+    let [to_row, to_pixel] = [target.row_stride, target.pixel_stride].map(|n| n as usize);
+    let (rows, columns, channels) = (io.output.rows(), io.output.columns(), io.output.channels());
+    for start in rows.clone().step_by(BAND) {
+        for x in columns.clone().step_by(outputs) {
+            let mut strip = Strip {
+                params,
+                order,
+                height: layout.hwc.h as usize,
+                quads: [[padding; QUAD]; MAX_QUADS],
+                rows: start..(start + BAND).min(rows.end),
+                to: [core::ptr::null_mut(); 2],
+                columns: columns.end - x,
+                to_step: to_row,
+            };
+            for (tap, pixel) in strip.quads.as_flattened_mut().iter_mut().enumerate().take(taps) {
+                let at = x * usize::from(window.stride[1]) + tap * usize::from(window.dilation[1]);
+                let at = at.checked_sub(window.pad[1].into());
+                if let Some(at) = at.filter(|&at| at < layout.hwc.w as usize) {
+                    let start = cells.as_ptr().cast::<i8>();
+                    let start = start.wrapping_add(at * layout.pixel_stride as usize);
+                    *pixel = Pixel { start, row_step: layout.row_stride as usize, channel_step: 1 };
+                }
+            }
+            for channel in channels.clone().step_by(CHANNELS) {
+                let block = channel / CHANNELS;
+                let filter = filters.as_chunks().0.get(block * filter..(block + 1) * filter);
+                let table = table.get(block * numbers..(block + 1) * numbers);
+                let (Some(filter), Some(table)) = (filter, table) else { return };
+                let block = Block {
+                    channel,
+                    filter,
+                    columns: Columns::new(table),
+                    present: first((channels.end - channel).min(CHANNELS)) as __mmask16,
+                };
+                let offset = (start - rows.start) * to_row + x * to_pixel;
+                let to = written.as_ptr().wrapping_add(offset + channel - channels.start);
+                strip.to = [to, to.wrapping_add(to_pixel)];
+                // SAFETY: pixels inside the image are readable, and outputs in this core's share
+                // writable, for the channels of the block.
+                unsafe { compute(&strip, &block) };
+            }
+        }
+    }
+}
+
+/// A column of the input, or padding.
+#[derive(Clone, Copy)]
+struct Pixel {
+    /// The first channel in row 0.
+    start: *const i8,
+    /// Bytes from a row to the next.
+    row_step: usize,
+    /// Bytes from a channel to the next.
+    channel_step: usize,
+}
+
+/// How the four codes of a channel come together.
+#[derive(Clone, Copy)]
+struct Order {
+    /// Brings channels `4 l` to `4 l + 3` of all pixels to lane `l` of 128 bits.
+    lanes: __m512i,
+    /// Brings those of a channel together in its lane.
+    bytes: __m512i,
+}
+
+impl Order {
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        let lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        // The compiler would make five shuffles of two that it knows.
+        black_box(Self { lanes, bytes: _mm512_broadcast_i32x4(bytes) })
+    }
+}
+
+/// Neighbouring columns of outputs, one or two.
+struct Strip<'a> {
+    params: &'a PackedDepthwiseConv2d,
+    order: Order,
+    /// Rows of the input.
+    height: usize,
+    /// The input columns under the window.
+    quads: [[Pixel; QUAD]; MAX_QUADS],
+    /// Rows to write.
+    rows: Range<usize>,
+    /// Where the first row of each column goes.
+    to: [*mut i8; 2],
+    /// Columns to write.
+    columns: usize,
+    /// Bytes from a row to the next there.
+    to_step: usize,
+}
+
+/// Sixteen channels, or what is left of them.
+struct Block<'a> {
+    /// The first.
+    channel: usize,
+    /// A vector per quad of taps.
+    filter: &'a [vector::Codes],
+    columns: Columns<'a, 1>,
+    /// Which there are.
+    present: __mmask16,
+}
+
+impl Strip<'_> {
+    /// The input row under tap row `tap` of output row `y`, or None in the padding.
+    #[inline]
+    fn source(&self, y: usize, tap: usize) -> Option<usize> {
+        let Window { stride: [stride, _], dilation: [dilation, _], pad: [pad, _], .. } =
+            self.params.window;
+        let at = y * usize::from(stride) + tap * usize::from(dilation);
+        at.checked_sub(pad.into()).filter(|&at| at < self.height)
+    }
+
+    /// The quad `pixels` in input row `row`, or one of padding.
+    ///
+    /// # Safety
+    ///
+    /// The pixels are readable for the channels of `block`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn quad(
+        &self,
+        pixels: &[Pixel; QUAD],
+        row: Option<usize>,
+        block: &Block<'_>,
+    ) -> __m512i {
+        let Some(row) = row else {
+            return flip(_mm512_set1_epi8(self.params.input_zero_point));
+        };
+        let mut lanes = [_mm_setzero_si128(); QUAD];
+        for (lane, pixel) in lanes.iter_mut().zip(pixels) {
+            let offset = row * pixel.row_step + block.channel * pixel.channel_step;
+            let start = pixel.start.wrapping_add(offset);
+            // SAFETY: the caller's promise.
+            *lane = unsafe { _mm_maskz_loadu_epi8(block.present, start) };
+        }
+        let [a, b, c, d] = lanes;
+        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
+        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
+        let pixels = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+        let lanes = _mm512_permutexvar_epi32(self.order.lanes, pixels);
+        flip(_mm512_shuffle_epi8(lanes, self.order.bytes))
+    }
+}
+
+/// What makes codes of the sums of a block.
+struct Finish<const FAST: bool> {
+    fast: Fast<1>,
+    mantissas: __m512i,
+    shifts: __m512i,
+    codes: Codes<1>,
+}
+
+impl<const FAST: bool> Finish<FAST> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn new(params: &PackedDepthwiseConv2d, columns: Columns<'_, 1>) -> Self {
+        let ([mantissas], [shifts]) = (columns.row(1), columns.row(2));
+        let (fast, codes) = (Fast::new(columns), Codes::new(params.output));
+        Self { fast, mantissas, shifts, codes }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn steps(&self, sums: __m512i) -> __m512i {
+        if FAST {
+            let [steps] = self.fast.scaled([sums]);
+            steps
+        } else {
+            double(sums, self.mantissas, self.shifts)
+        }
+    }
+}
+
+/// Minus the zero point of the weights times the sum of the `taps` of a quad that are marked by
+/// ones; 0 without a zero point.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn zero_products<const ZERO: bool>(quad: __m512i, ones: __m512i, zero_point: i8) -> __m512i {
+    let none = _mm512_setzero_si512();
+    if !ZERO {
+        return none;
+    }
+    // No more than 4 * 255, so that 16-bit products are enough.
+    let negative = _mm512_set1_epi32(i32::from(zero_point).wrapping_neg() & 0xFFFF);
+    _mm512_madd_epi16(_mm512_dpbusd_epi32(none, quad, ones), negative)
+}
+
+/// A one for each of the first `taps` of a quad.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn ones(taps: usize) -> __m512i {
+    let all = 0x0101_0101u32;
+    let marks = if taps < QUAD { all & ((1 << (8 * taps)) - 1) } else { all };
+    _mm512_set1_epi32(marks.cast_signed())
+}
+
+/// The biases of a block: codes come moved up by 128, which the packer has only considered for
+/// the weights, not for their zero point.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn biases(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
+    let [biases] = block.columns.row(0);
+    let taps = params.window.taps.iter().map(|&n| i32::from(n)).product::<i32>();
+    let moved = taps.wrapping_mul(i32::from(params.weight_zero_point) << 7);
+    _mm512_add_epi32(biases, _mm512_set1_epi32(moved))
+}
+
+/// A strip of two columns under a 3x3 window.
+///
+/// # Safety
+///
+/// The pixels are readable and the outputs writable for the channels of `block`, the latter in
+/// all rows; the core can execute the path.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn roll<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+    let &[pixels, ..] = &strip.quads;
+    let &[first, second, third] = block.filter else { return };
+    let params = strip.params;
+    let finish = Finish::<FAST>::new(params, block.columns);
+    let biases = biases(params, block);
+    // The taps of the first output, then those of the second, one pixel on.
+    let mut weights = [[biases; 2]; 3];
+    for (weights, taps) in weights.iter_mut().zip([first, second, third]) {
+        let taps = load_codes(&taps);
+        *weights = [taps, _mm512_slli_epi32::<8>(taps)];
+    }
+    let ones = [ones(3), _mm512_slli_epi32::<8>(ones(3))];
+    let [top, middle, bottom] = weights;
+    // Outputs of which the first row of taps is done, and the first two.
+    let (mut one, mut two) = ([biases; 2], [biases; 2]);
+    let mut to = strip.to;
+    let masks = [block.present, if strip.columns > 1 { block.present } else { 0 }];
+    for row in 0..strip.rows.len() + 2 {
+        let source = strip.source(strip.rows.start + row, 0);
+        // SAFETY: the caller's promise.
+        let quad = unsafe { strip.quad(&pixels, source, block) };
+        let mut done = two;
+        for i in 0..2 {
+            let zero = zero_products::<ZERO>(quad, ones[i], params.weight_zero_point);
+            let add = |sums, taps| _mm512_dpbusd_epi32(_mm512_add_epi32(sums, zero), quad, taps);
+            done[i] = add(two[i], bottom[i]);
+            two[i] = add(one[i], middle[i]);
+            one[i] = add(biases, top[i]);
+        }
+        if row >= 2 {
+            let [a, b] = done;
+            let (a, b) = (finish.steps(a), finish.steps(b));
+            // SAFETY: the caller's promise.
+            unsafe { finish.codes.store_pair([a, b], to, masks) };
+            to = to.map(|to| to.wrapping_add(strip.to_step));
+        }
+    }
+}
+
+/// A strip of one column under any window.
+///
+/// # Safety
+///
+/// As [`roll`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn walk<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+    let params = strip.params;
+    let across = usize::from(params.window.taps[1]);
+    let finish = Finish::<FAST>::new(params, block.columns);
+    let biases = biases(params, block);
+    let [mut to, _] = strip.to;
+    for y in strip.rows.clone() {
+        let mut sums = biases;
+        for (tap, filter) in block.filter.chunks(across.div_ceil(QUAD)).enumerate() {
+            let source = strip.source(y, tap);
+            for (i, (taps, pixels)) in filter.iter().zip(&strip.quads).enumerate() {
+                // SAFETY: the caller's promise.
+                let quad = unsafe { strip.quad(pixels, source, block) };
+                let ones = ones(across - i * QUAD);
+                let zero = zero_products::<ZERO>(quad, ones, params.weight_zero_point);
+                sums = _mm512_dpbusd_epi32(_mm512_add_epi32(sums, zero), quad, load_codes(taps));
+            }
+        }
+        let steps = finish.steps(sums);
+        // SAFETY: the caller's promise.
+        unsafe { finish.codes.store([steps], to, block.present.into()) };
+        to = to.wrapping_add(strip.to_step);
+    }
+}
