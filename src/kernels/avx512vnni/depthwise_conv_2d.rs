@@ -43,8 +43,7 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
     let [input] = io.inputs.as_slice() else { return };
     let Some(packing) = DepthwisePacking::of(Path::Avx512Vnni) else { return };
     let layout = input.layout();
-    let all = layout.extent().and_then(|len| input.from_pixel(0, 0, len as usize));
-    let (Some(cells), Some(written)) = (all.and_then(<[_]>::first), io.output.cells().first())
+    let (Some(cells), Some(written)) = (input.cells().first(), io.output.cells().first())
     else {
         return;
     };
