@@ -3,5 +3,5 @@
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    pipeit_board_build::build()
+    pipeit_board_build::board()
 }

@@ -41,7 +41,7 @@ pub(crate) enum Step {
     /// The machine code of the frame path: no panics, and floats only where they must be
     #[value(alias = "frame path")]
     FramePath,
-    /// Firmware in an emulator: networks, faults, sizes, logs
+    /// Firmware in an emulator: networks, faults, sizes, logs; C programs
     #[value(alias = "bare metal")]
     BareMetal,
     /// Tests of runtime and tool for 64-bit Arm Linux, emulated
@@ -72,7 +72,9 @@ impl Step {
             Self::HostTests | Self::Loom | Self::Docs => &[],
             Self::NoStd => &[Item::Clippy, Item::BareTarget],
             Self::FramePath => &[Item::BareTarget],
-            Self::BareMetal => &[Item::Rustfmt, Item::Clippy, Item::BareTarget, Item::QemuSystem],
+            Self::BareMetal => {
+                &[Item::Rustfmt, Item::Clippy, Item::BareTarget, Item::CrossGcc, Item::QemuSystem]
+            }
             Self::Aarch64Tests => &[Item::LinuxTarget, Item::CrossGcc, Item::Qemu],
         }
     }

@@ -1,9 +1,9 @@
 //! What the build scripts of boards share.
 //!
-//! [`build`] turns `board.toml` into the constants `NAME`, `CLUSTERS`, `AFFINITIES` and
-//! `BOOT_CORE` of `board.rs`, and has programs linked by `linker/<name>.ld`. When the variable
-//! `PIPEIT_ARTEFACT` names an artefact, a program that includes `network.rs` has it linked in; the
-//! constant `KERNELS` there are the kernels that it needs, or all.
+//! [`board`] turns `board.toml` into the constants `NAME`, `CLUSTERS`, `AFFINITIES` and
+//! `BOOT_CORE` of `board.rs`. [`program`] has programs linked by `linker/<board>.ld`, and writes
+//! `network.rs` for them to include: where an artefact is linked in, the constant `NETWORK` are
+//! its bytes; `KERNELS` are the kernels that it needs, or all.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -40,22 +40,39 @@ struct Cluster {
 /// The variable that names the artefact to link in.
 const ARTEFACT: &str = "PIPEIT_ARTEFACT";
 
-/// Does what a board's build script has to do.
+/// Does what the build script of a board has to do: of its library and its own programs, which
+/// have the artefact linked in that the variable `PIPEIT_ARTEFACT` names, if any.
 ///
 /// # Errors
 ///
 /// A file cannot be used; the message names it.
-pub fn build() -> Result<(), Box<dyn Error>> {
-    let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let file = package.join("board.toml");
+pub fn board() -> Result<(), Box<dyn Error>> {
+    let file = package()?.join("board.toml");
     println!("cargo:rerun-if-changed={}", file.display());
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let board: Description =
         toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-    fs::write(out.join("board.rs"), constants(&board)?)?;
-    fs::write(out.join("network.rs"), network()?)?;
-    link(&package, &board.name)
+    fs::write(out()?.join("board.rs"), constants(&board)?)?;
+    println!("cargo:rerun-if-env-changed={ARTEFACT}");
+    program(&board.name, env::var_os(ARTEFACT).map(PathBuf::from).as_deref())
+}
+
+/// Does what the build script of a program for `board` has to do, which has `artefact` linked in.
+///
+/// # Errors
+///
+/// A file cannot be used; the message names it.
+pub fn program(board: &str, artefact: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    fs::write(out()?.join("network.rs"), network(artefact)?)?;
+    link(&package()?, board)
+}
+
+fn package() -> Result<PathBuf, env::VarError> {
+    env::var("CARGO_MANIFEST_DIR").map(PathBuf::from)
+}
+
+fn out() -> Result<PathBuf, env::VarError> {
+    env::var("OUT_DIR").map(PathBuf::from)
 }
 
 fn constants(board: &Description) -> Result<String, std::fmt::Error> {
@@ -74,15 +91,14 @@ fn constants(board: &Description) -> Result<String, std::fmt::Error> {
 }
 
 /// The kernels, and the artefact as data of its own section if there is one.
-fn network() -> Result<String, Box<dyn Error>> {
-    println!("cargo:rerun-if-env-changed={ARTEFACT}");
-    let Some(path) = env::var_os(ARTEFACT) else {
+fn network(artefact: Option<&Path>) -> Result<String, Box<dyn Error>> {
+    let Some(path) = artefact else {
         // Whatever is loaded later may be packed for any path.
         return Ok("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = \
                    pipeit_rt::kernels::ALL;\n"
             .to_owned());
     };
-    let path = fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let path = fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("cargo:rerun-if-changed={}", path.display());
     let bytes = fs::read(&path)?;
     let mut code = tables(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -90,10 +106,12 @@ fn network() -> Result<String, Box<dyn Error>> {
     writeln!(
         code,
         "#[repr(C, align(64))]\n\
-         struct Artefact([u8; {len}]);\n\
+         struct Linked([u8; {len}]);\n\
          #[used]\n\
          #[unsafe(link_section = \".artefact\")]\n\
-         static ARTEFACT: Artefact = Artefact(*include_bytes!({path:?}));"
+         static LINKED: Linked = Linked(*include_bytes!({path:?}));\n\
+         #[allow(dead_code, reason = \"not all programs need it by name\")]\n\
+         const NETWORK: &[u8] = &LINKED.0;"
     )?;
     Ok(code)
 }

@@ -15,7 +15,8 @@ pub(crate) fn init() {
     *CONSOLE.lock() = Some(Pl011::new(board().console));
 }
 
-/// Writes to the console; see [`println!`](crate::println).
+/// Writes to the console; see [`println!`](crate::println). Not for interrupt handlers, which
+/// may have come while this core had the console.
 pub fn print(text: fmt::Arguments<'_>) {
     if let Some(uart) = &mut *CONSOLE.lock() {
         // It has no errors.

@@ -27,13 +27,15 @@ pub(crate) struct Options<'a> {
     pub(crate) features: &'a [&'a str],
     /// Artefact to link in.
     pub(crate) artefact: Option<&'a Path>,
-    /// An example to build instead of the board's own program.
+    /// A package to build instead of the board's own.
+    pub(crate) package: Option<&'a str>,
+    /// An example to build instead of the package's program.
     pub(crate) example: Option<&'a str>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { profile: "fast", features: &[], artefact: None, example: None }
+        Self { profile: "fast", features: &[], artefact: None, package: None, example: None }
     }
 }
 
@@ -47,12 +49,13 @@ impl Image {
         board: &Board,
         options: Options<'_>,
     ) -> Result<Self> {
-        let Options { profile, features, artefact, example } = options;
+        let Options { profile, features, artefact, package, example } = options;
+        let package = package.unwrap_or(&board.name);
         let target_dir = workspace.target_dir().join("boards");
         let mut cargo = workspace.limited_cargo(LIMIT_S);
         // Where cargo finds the target to build for.
         cargo.current_dir(workspace.boards());
-        cargo.args(["build", "--quiet", "--package", &board.name, "--profile", profile]);
+        cargo.args(["build", "--quiet", "--package", package, "--profile", profile]);
         cargo.arg("--target-dir").arg(&target_dir);
         if !features.is_empty() {
             cargo.arg("--features").arg(features.join(","));
@@ -71,14 +74,19 @@ impl Image {
         let folder = target_dir.join(BARE_TARGET).join(profile);
         let built = match example {
             Some(example) => folder.join("examples").join(example),
-            None => folder.join(&board.name),
+            None => folder.join(package),
         };
-        let elf = fs::read(&built).with_context(|| built.display().to_string())?;
         let kind = if artefact.is_some() { "linked" } else { "loaded" };
-        let mut name = vec![example.unwrap_or(&board.name), profile, kind];
+        let mut name = vec![example.unwrap_or(package), profile, kind];
         name.extend(features);
         let path = workspace.bare_metal_dir()?.join(format!("{}.elf", name.join("-")));
-        fs::write(&path, &elf).with_context(|| path.display().to_string())?;
+        fs::copy(&built, &path).with_context(|| built.display().to_string())?;
+        Self::read(path)
+    }
+
+    /// A firmware that someone else has built.
+    pub(crate) fn read(path: PathBuf) -> Result<Self> {
+        let elf = fs::read(&path).with_context(|| path.display().to_string())?;
         Ok(Self { path, elf })
     }
 

@@ -10,6 +10,7 @@
 //! that the firmware's linker script sets aside.
 
 mod board;
+mod c_programs;
 pub(crate) mod commands;
 mod emulator;
 mod image;

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::board::Board;
+use super::c_programs;
 use super::commands::Clusters;
 use super::emulator::{Clock, Guest, Report};
 use super::image::{Image, Options};
@@ -77,7 +78,7 @@ pub(crate) fn run(workspace: &Workspace, skips: &SkipLog, scope: Scope) -> Vec<S
         Ok(mut suite) => {
             let results =
                 [suite.snapshots(), suite.faults(), suite.networks(skips), suite.images(skips)];
-            let others = [suite.many_frames(), suite.log(), suite.heap()];
+            let others = [suite.many_frames(), suite.log(), suite.heap(), suite.linked_elsewhere()];
             let errors = results.into_iter().chain(others).filter_map(Result::err);
             failures.extend(errors.map(|error| format!("{error:#}")));
             failures.extend(suite.failures);
@@ -101,6 +102,7 @@ fn lints(workspace: &Workspace) -> Vec<Command> {
         clippy
     };
     let boards = ["--package", "qemu-virt", "--package", "raspi3b", "--bins", "--examples"];
+    let minimal = ["--package", "minimal"];
     let libraries = ["--package", "pipeit-board", "--package", "pipeit-firmware"];
     // Outside the folder whose settings choose the target.
     let mut host = workspace.cargo();
@@ -111,6 +113,7 @@ fn lints(workspace: &Workspace) -> Vec<Command> {
         cargo(&["fmt", "--all", "--check"]),
         host,
         clippy("", &boards),
+        clippy("", &minimal),
         clippy("faults", &libraries),
         clippy("defmt", &libraries),
     ]
@@ -498,6 +501,39 @@ impl<'w> Suite<'w> {
             Ok(())
         });
         self.note("log of all cores", begun, result);
+        Ok(())
+    }
+
+    /// Other people's firmware: the smallest there is, and C programs.
+    fn linked_elsewhere(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let artefact = self.artefact(&self.digits, &[3, 4], "c0*3 c1*4")?;
+        let options =
+            Options { package: Some("minimal"), artefact: Some(&artefact), ..Options::default() };
+        let minimal = Image::build(self.workspace, &self.virt, options)?;
+        let guest = Guest { artefact: None, ..self.guest(&self.virt, &minimal, &artefact, "") };
+        let result = guest.run(self.workspace, |_| ()).and_then(|report| succeeded(&report));
+        self.note("smallest firmware", begun, result);
+
+        let expected = format!("frames 8, hash {}", self.tool.hash(self.workspace, &artefact, 8)?);
+        let begun = Instant::now();
+        let result = c_programs::firmware(self.workspace).and_then(|firmware| {
+            let guest = self.guest(&self.virt, &firmware, &artefact, "");
+            let report = guest.run(self.workspace, |_| ())?;
+            succeeded(&report)?;
+            ensure!(report.lines.contains(&expected), "{:?}, not {expected}", report.lines);
+            Ok(())
+        });
+        self.note("C firmware", begun, result);
+
+        let begun = Instant::now();
+        let result = c_programs::host(self.workspace).and_then(|program| {
+            let mut program = self.workspace.limited(LIMIT_S, program);
+            let text = capture(program.arg(&artefact).arg("3+4"))?;
+            ensure!(text.lines().any(|line| line == expected), "{text:?}, not {expected}");
+            Ok(())
+        });
+        self.note("C program of the host", begun, result);
         Ok(())
     }
 
