@@ -9,6 +9,9 @@ use pipeit_rt::weights::{ALIGNMENT, Span};
 use super::LowerError;
 use crate::graph::TensorIndex;
 
+/// Most bytes of tables of resized images. A file states their extents in a few bytes.
+const MAX_TABLE_BYTES: usize = 16 << 20;
+
 /// Bytes with every span at a multiple of [`ALIGNMENT`]; equal spans are stored once.
 pub(super) struct Section {
     bytes: AVec<u8, ConstAlign<ALIGNMENT>>,
@@ -16,11 +19,18 @@ pub(super) struct Section {
     known: HashMap<u64, Vec<(u32, usize)>>,
     /// Codes of a constant of the file that are here already.
     constants: HashMap<TensorIndex, Span<i8>>,
+    /// What is left of [`MAX_TABLE_BYTES`].
+    table_bytes_left: usize,
 }
 
 impl Section {
     pub(super) fn new() -> Self {
-        Self { bytes: AVec::new(ALIGNMENT), known: HashMap::new(), constants: HashMap::new() }
+        Self {
+            bytes: AVec::new(ALIGNMENT),
+            known: HashMap::new(),
+            constants: HashMap::new(),
+            table_bytes_left: MAX_TABLE_BYTES,
+        }
     }
 
     /// The section, padded to whole lines.
@@ -49,6 +59,20 @@ impl Section {
         let span = self.span(&bytes, data.len())?;
         self.constants.insert(tensor, span);
         Ok(span)
+    }
+
+    /// A table with an entry of `WIDTH` numbers for each of `len` rows or columns, where `entry`
+    /// has one.
+    pub(super) fn table<const WIDTH: usize>(
+        &mut self,
+        len: u32,
+        entry: impl Fn(u32) -> Option<[i32; WIDTH]>,
+    ) -> Result<Option<Span<i32>>, LowerError> {
+        let bytes = (len as usize).saturating_mul(size_of::<[i32; WIDTH]>());
+        let left = self.table_bytes_left.checked_sub(bytes);
+        self.table_bytes_left = left.ok_or(LowerError::TooLarge { what: "resized images" })?;
+        let entries: Option<Vec<_>> = (0..len).map(entry).collect();
+        entries.map(|entries| self.integers(entries.as_flattened())).transpose()
     }
 
     /// Biases.
