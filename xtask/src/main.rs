@@ -5,6 +5,7 @@
 //!           |---> frame_path -> assembly           looks at machine code
 //!           v
 //! main -> setup -> apt, build_std -> rust_src      installs what is missing
+//! main -> fuzz                                     looks for inputs that do harm
 //!           |
 //!           v
 //!         toolchain -> workspace, command          used by all of the above
@@ -16,6 +17,7 @@ mod assembly;
 mod build_std;
 mod command;
 mod frame_path;
+mod fuzz;
 mod rust_src;
 mod setup;
 mod skips;
@@ -59,6 +61,11 @@ enum Task {
         #[arg(long, value_name = "NAME")]
         only: Vec<Step>,
     },
+    /// Feeds the decoders made-up inputs in search of one that does harm.
+    ///
+    /// Not part of the test suite: it needs a nightly compiler, which it installs, and has no end
+    /// of its own. Fails if it finds an input, and says where that is.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -71,6 +78,7 @@ fn main() -> Result<ExitCode> {
             let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
             steps::run_all(&workspace, &steps)?.is_success()
         }
+        Task::Fuzz(args) => fuzz::run(&workspace, &args)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

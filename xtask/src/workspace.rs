@@ -45,6 +45,11 @@ impl Workspace {
         Ok(Self { root, cargo, target_dir })
     }
 
+    /// Folder of the checkout, an absolute path.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Folder of build results, an absolute path.
     pub(crate) fn target_dir(&self) -> &Path {
         &self.target_dir
