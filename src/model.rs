@@ -134,6 +134,11 @@ pub enum ModelError {
         /// Sets wanted.
         wanted: usize,
     },
+    /// A path is listed twice.
+    Path {
+        /// The path.
+        path: Path,
+    },
     /// A tensor's shape is refused.
     Shape {
         /// The tensor.
@@ -187,6 +192,7 @@ impl fmt::Display for ModelError {
             Self::Ops { found, wanted } => {
                 write!(f, "{found} sets of operator parameters, want {wanted}")
             }
+            Self::Path { path } => write!(f, "path {path} is listed twice"),
             Self::Shape { tensor, error } => write!(f, "tensor {}: {error}", tensor.0),
             Self::Layout { tensor } => write!(f, "tensor {} lies outside its storage", tensor.0),
             Self::NoTensor { tensor } => write!(f, "no tensor {}", tensor.0),
@@ -237,6 +243,11 @@ impl<'a> ModelTables<'a> {
         let wanted = self.layers.len().saturating_mul(self.paths.len());
         if self.ops.len() != wanted {
             return Err(ModelError::Ops { found: self.ops.len(), wanted });
+        }
+        for (i, path) in self.paths.iter().enumerate() {
+            if self.paths.iter().take(i).any(|other| other == path) {
+                return Err(ModelError::Path { path: *path });
+            }
         }
         for (i, tensor) in self.tensors.iter().enumerate() {
             self.check_tensor(TensorId(i as u16), tensor)?;

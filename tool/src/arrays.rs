@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use npyz::{DType, NpyFile, Order};
 use pipeit_rt::model::{Element, Port};
 use pipeit_rt::tensor::Shape;
 
@@ -42,9 +41,15 @@ pub struct ArrayError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArrayReason {
-    /// It could not be read.
-    #[error("not a readable NumPy array")]
+    /// The file could not be read.
+    #[error("not readable")]
     Read(#[from] io::Error),
+    /// The header is not one that NumPy writes.
+    #[error("not a readable NumPy array")]
+    Header,
+    /// It ends early.
+    #[error("cut off")]
+    Cut,
     /// Elements of a type that is never used here, or a Fortran-ordered array.
     #[error("elements of type {found}; want int8, uint8 or float32 in C order")]
     Kind {
@@ -102,21 +107,25 @@ impl Array {
     ///
     /// As [`load`](Self::load).
     pub fn read(bytes: &[u8]) -> Result<Self, ArrayReason> {
-        let file = NpyFile::new(bytes)?;
-        let shape = file.shape().to_vec();
-        let kind = match file.dtype() {
-            DType::Plain(kind) => kind.to_string(),
-            other => other.descr(),
-        };
+        let Header { kind, is_fortran, shape, data } = Header::read(bytes)?;
         let flat = shape.iter().filter(|&&extent| extent > 1).count() < 2;
-        let elements = match kind.trim_matches('\'') {
-            _ if file.order() == Order::Fortran && !flat => {
-                return Err(ArrayReason::Kind { found: format!("{kind} in Fortran order") });
+        if is_fortran && !flat {
+            return Err(ArrayReason::Kind { found: format!("{kind} in Fortran order") });
+        }
+        let count = shape.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent));
+        let count = count.and_then(|count| usize::try_from(count).ok());
+        let of = |width: usize| {
+            let bytes = count.and_then(|count| count.checked_mul(width));
+            bytes.and_then(|bytes| data.get(..bytes)).ok_or(ArrayReason::Cut)
+        };
+        let elements = match kind {
+            "|i1" => Elements::I8(of(1)?.iter().map(|&byte| byte.cast_signed()).collect()),
+            "|u1" => Elements::U8(of(1)?.to_vec()),
+            "<f4" => {
+                let (reals, _) = of(4)?.as_chunks();
+                Elements::F32(reals.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
             }
-            "|i1" => Elements::I8(file.into_vec()?),
-            "|u1" => Elements::U8(file.into_vec()?),
-            "<f4" => Elements::F32(file.into_vec()?),
-            _ => return Err(ArrayReason::Kind { found: kind }),
+            _ => return Err(ArrayReason::Kind { found: kind.to_owned() }),
         };
         Ok(Self { shape, elements })
     }
@@ -175,6 +184,60 @@ impl Array {
             }
         }
     }
+}
+
+/// What stands before the elements.
+///
+/// Read here, because a general reader of Python literals needs time exponential in the
+/// depth of the brackets.
+struct Header<'a> {
+    /// The type, as NumPy writes it.
+    kind: &'a str,
+    is_fortran: bool,
+    shape: Vec<u64>,
+    /// What follows the header.
+    data: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, ArrayReason> {
+        let (version, rest) = bytes
+            .strip_prefix(b"\x93NUMPY")
+            .and_then(|rest| rest.split_first_chunk::<2>())
+            .ok_or(ArrayReason::Header)?;
+        let (len, rest) = match version {
+            [1, 0] => {
+                rest.split_first_chunk().map(|(len, rest)| (u16::from_le_bytes(*len).into(), rest))
+            }
+            [2 | 3, 0] => {
+                rest.split_first_chunk().map(|(len, rest)| (u32::from_le_bytes(*len), rest))
+            }
+            _ => None,
+        }
+        .ok_or(ArrayReason::Header)?;
+        let (text, data) = rest.split_at_checked(len as usize).ok_or(ArrayReason::Cut)?;
+        let header = std::str::from_utf8(text).ok().and_then(|text| {
+            let kind =
+                value(text, "descr")?.strip_prefix('\'').and_then(|kind| kind.split_once('\''));
+            let shape = value(text, "shape")?.strip_prefix('(')?;
+            let (shape, _) = shape.split_once(')')?;
+            let extents = shape.split(',').map(str::trim).filter(|extent| !extent.is_empty());
+            Some(Self {
+                // Without quotes it is a list of fields.
+                kind: kind.map_or("structured", |(kind, _)| kind),
+                is_fortran: value(text, "fortran_order")?.starts_with("True"),
+                shape: extents.map(|extent| extent.parse().ok()).collect::<Option<_>>()?,
+                data,
+            })
+        });
+        header.ok_or(ArrayReason::Header)
+    }
+}
+
+/// What follows `'key':` in a header.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, value) = text.split_once(&format!("'{key}':"))?;
+    Some(value.trim_start())
 }
 
 /// The runtime's code of a code of a legacy uint8 network.
@@ -255,10 +318,11 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        assert!(matches!(Array::read(b"no array"), Err(ArrayReason::Read(_))));
+        assert!(matches!(Array::read(b"no array"), Err(ArrayReason::Header)));
         let wide = npy(&[1], &[1i32]);
         assert!(matches!(Array::read(&wide), Err(ArrayReason::Kind { .. })));
         let cut = npy(&[4], &[1i8, 2, 3, 4]);
-        assert!(matches!(Array::read(&cut[..cut.len() - 1]), Err(ArrayReason::Read(_))));
+        assert!(matches!(Array::read(&cut[..cut.len() - 1]), Err(ArrayReason::Cut)));
+        assert!(matches!(Array::read(&cut[..cut.len() - 5]), Err(ArrayReason::Cut)));
     }
 }

@@ -6,13 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use pipeit_rt::model::{Model, Port};
 use zip::ZipArchive;
 
 use crate::arrays::{Array, ArrayError, ArrayReason};
+
+/// Most bytes of all arrays in an archive, which is packed and may hide any number of them.
+const MAX_ARCHIVE_BYTES: u64 = 32 << 20;
 
 /// A frame with its expected outputs, in the runtime's codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,23 +149,38 @@ fn read_port(
 /// [`GoldenError::NoIntermediates`], or the file is there and cannot be read.
 pub fn read_intermediates(folder: &Path) -> Result<Vec<Intermediate>, GoldenError> {
     let path = folder.join("intermediate_ref_0.npz");
-    let error = |reason: String| GoldenError::Archive { path: path.clone(), reason };
+    let error = |reason| GoldenError::Archive { path: path.clone(), reason };
     let file = File::open(&path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => GoldenError::NoIntermediates { path: path.clone() },
         _ => error(e.to_string()),
     })?;
-    let mut archive = ZipArchive::new(file).map_err(|e| error(e.to_string()))?;
+    intermediates(BufReader::new(file)).map_err(error)
+}
+
+/// The arrays of an `.npz` archive of intermediate tensors, in the order of the operators that
+/// write them.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn intermediates(archive: impl Read + Seek) -> Result<Vec<Intermediate>, String> {
+    let mut archive = ZipArchive::new(archive).map_err(|e| e.to_string())?;
     let mut intermediates = Vec::new();
+    let mut left = MAX_ARCHIVE_BYTES;
     for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|e| error(e.to_string()))?;
-        let key = entry.name().map_err(|e| error(e.to_string()))?;
+        let entry = archive.by_index(index).map_err(|e| e.to_string())?;
+        let key = entry.name().map_err(|e| e.to_string())?;
         let key = key.trim_end_matches(".npy").to_owned();
+        // What the entry says of its size need not be true.
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(|e| error(format!("{key}: {e}")))?;
+        let read = entry.take(left.saturating_add(1)).read_to_end(&mut bytes);
+        let read = read.map_err(|e| format!("{key}: {e}"))? as u64;
+        let too_many = || format!("more than {MAX_ARCHIVE_BYTES} bytes of arrays");
+        left = left.checked_sub(read).ok_or_else(too_many)?;
         let array =
-            Array::read(&bytes).map_err(|reason: ArrayReason| error(format!("{key}: {reason}")))?;
+            Array::read(&bytes).map_err(|reason: ArrayReason| format!("{key}: {reason}"))?;
         let (tensor, operator, name) =
-            parts(&key).ok_or_else(|| error(format!("{key} names no tensor and operator")))?;
+            parts(&key).ok_or_else(|| format!("{key} names no tensor and operator"))?;
         intermediates.push(Intermediate { key, tensor, operator, name, array });
     }
     intermediates.sort_by_key(|intermediate| (intermediate.operator, intermediate.tensor));

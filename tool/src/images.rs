@@ -3,8 +3,11 @@
 //! The largest centred square is resized by plain bilinear interpolation between pixel
 //! centres, without smoothing; then each pixel value has one code per channel.
 
+use std::io::{BufRead, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use image::error::{DecodingError, ImageFormatHint};
 use image::{DynamicImage, ImageReader};
 use pipeit_rt::model::{Element, Port};
 use pipeit_rt::tensor::{Hwc, Shape};
@@ -125,12 +128,29 @@ impl ImageInput {
     ///
     /// [`ImageError::Read`].
     pub fn load(&self, path: &Path) -> Result<Vec<i8>, ImageError> {
-        let image = ImageReader::open(path)
+        ImageReader::open(path)
             .and_then(ImageReader::with_guessed_format)
             .map_err(image::ImageError::IoError)
-            .and_then(ImageReader::decode)
-            .map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
-        Ok(self.codes(&image))
+            .and_then(|reader| self.decode(reader))
+            .map_err(|source| ImageError::Read { path: path.to_owned(), source })
+    }
+
+    /// The codes of the picture that `reader` decodes.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, or takes more memory than `image` gives.
+    pub fn decode(
+        &self,
+        reader: ImageReader<impl BufRead + Seek>,
+    ) -> Result<Vec<i8>, image::ImageError> {
+        let format = reader.format().map_or(ImageFormatHint::Unknown, ImageFormatHint::Exact);
+        // The decoder of JPEG panics at some damaged files.
+        let decoded = catch_unwind(AssertUnwindSafe(|| reader.decode()));
+        let decoded = decoded.unwrap_or_else(|_| {
+            Err(image::ImageError::Decoding(DecodingError::new(format, "the decoder gave up")))
+        });
+        Ok(self.codes(&decoded?))
     }
 
     /// The codes of a picture.

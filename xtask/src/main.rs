@@ -6,6 +6,7 @@
 //! main -----+---> bare_metal                       boots firmware in an emulator
 //!           v
 //! main -> setup -> apt, build_std -> rust_src      installs what is missing
+//! main -> fuzz                                     looks for inputs that do harm
 //!           |
 //!           v
 //!         toolchain -> workspace, command          used by all of the above
@@ -18,6 +19,7 @@ mod bare_metal;
 mod build_std;
 mod command;
 mod frame_path;
+mod fuzz;
 mod rust_src;
 mod setup;
 mod skips;
@@ -76,6 +78,11 @@ enum Task {
     Qemu(QemuArgs),
     /// Counts the guest instructions of one inference on one core, exactly repeatable.
     Count(CountArgs),
+    /// Feeds the decoders made-up inputs in search of one that does harm.
+    ///
+    /// Not part of the test suite: it needs a nightly compiler, which it installs, and has no end
+    /// of its own. Fails if it finds an input, and says where that is.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -97,6 +104,7 @@ fn main() -> Result<ExitCode> {
             let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
             steps::run_all(&workspace, &steps, Scope { all, bless })?.is_success()
         }
+        Task::Fuzz(args) => fuzz::run(&workspace, &args)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -87,7 +87,10 @@ impl Step {
             command
         };
         match self {
-            Self::Format => vec![cargo(&["fmt", "--all", "--check"])],
+            Self::Format => {
+                let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+                vec![cargo(&["fmt", "--all", "--check"]), cargo(&fuzz)]
+            }
             Self::Clippy => {
                 let args = ["clippy", "--workspace", "--all-targets", "--keep-going"];
                 vec![deny_warnings(cargo(&args))]

@@ -47,6 +47,11 @@ impl Workspace {
         Ok(Self { root, cargo, target_dir })
     }
 
+    /// Folder of the checkout, an absolute path.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Folder of build results, an absolute path.
     pub(crate) fn target_dir(&self) -> &Path {
         &self.target_dir
@@ -55,11 +60,6 @@ impl Workspace {
     /// The workspace of the firmware.
     pub(crate) fn boards(&self) -> PathBuf {
         self.root.join("boards")
-    }
-
-    /// The workspace's own folder.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Folder of firmware and artefacts to boot, which is there afterwards.

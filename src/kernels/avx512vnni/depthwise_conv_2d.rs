@@ -43,8 +43,7 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
     let [input] = io.inputs.as_slice() else { return };
     let Some(packing) = DepthwisePacking::of(Path::Avx512Vnni) else { return };
     let layout = input.layout();
-    let (Some(cells), Some(written)) = (input.cells().first(), io.output.cells().first())
-    else {
+    let (Some(cells), Some(written)) = (input.cells().first(), io.output.cells().first()) else {
         return;
     };
     let window = &params.window;

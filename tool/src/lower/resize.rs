@@ -9,17 +9,15 @@ use super::context::{Context, Operand};
 use super::conv_2d::image;
 use crate::graph::Resize;
 
-/// Most rows and most columns of the output, each of which has an entry in a table.
-const MAX_EXTENT: u32 = 1 << 16;
-
 pub(super) fn lower_nearest_neighbor(
     cx: &mut Context<'_>,
     resize: Resize,
 ) -> Result<(), LowerError> {
     let (input, output) = images(cx)?;
     let mut table = |input: u32, output: u32| {
-        let from: Vec<i32> = (0..output).map(|at| nearest(resize, at, input, output)).collect();
-        cx.sections.tables.integers(&from)
+        let table =
+            cx.sections.tables.table(output, |at| Some([nearest(resize, at, input, output)]))?;
+        table.ok_or_else(|| refused(cx, input, output))
     };
     let op = Op::ResizeNearestNeighbor(ResizeNearestNeighbor {
         rows: table(input.hwc.h, output.hwc.h)?,
@@ -40,11 +38,8 @@ pub(super) fn lower_bilinear(cx: &mut Context<'_>, resize: Resize) -> Result<(),
         (Interpolation::Fixed, between_fixed)
     };
     let mut table = |input: u32, output: u32| {
-        let from = (0..output).map(|at| between(resize, at, input, output));
-        let from: Vec<[i32; 3]> = from
-            .collect::<Option<_>>()
-            .ok_or_else(|| cx.refused(format!("from {input} to {output} rows or columns")))?;
-        cx.sections.tables.integers(from.as_flattened())
+        let table = cx.sections.tables.table(output, |at| between(resize, at, input, output))?;
+        table.ok_or_else(|| refused(cx, input, output))
     };
     let op = Op::ResizeBilinear(ResizeBilinear {
         rows: table(input.hwc.h, output.hwc.h)?,
@@ -53,6 +48,10 @@ pub(super) fn lower_bilinear(cx: &mut Context<'_>, resize: Resize) -> Result<(),
     });
     cx.layer(op, vec![input.view()], output.view());
     Ok(())
+}
+
+fn refused(cx: &Context<'_>, input: u32, output: u32) -> LowerError {
+    cx.refused(format!("from {input} to {output} rows or columns"))
 }
 
 /// The entry of a table for one row or column: the attributes, which one, and how many there
@@ -68,9 +67,6 @@ fn images<'a>(cx: &mut Context<'a>) -> Result<(Operand<'a>, Operand<'a>), LowerE
         return Err(cx.refused(format!("to {size:?}")));
     };
     cx.check_extents(&output, Hwc { h, w, c: input.hwc.c })?;
-    if h.max(w) > MAX_EXTENT {
-        return Err(cx.refused(format!("to {h} rows of {w}, want at most {MAX_EXTENT} of each")));
-    }
     Ok((input, output))
 }
 

@@ -10,6 +10,9 @@ use super::LowerError;
 use crate::artefact::AlignedBytes;
 use crate::graph::TensorIndex;
 
+/// Most bytes of tables of resized images. A file states their extents in a few bytes.
+const MAX_TABLE_BYTES: usize = 16 << 20;
+
 /// The sections of a network under construction.
 pub(super) struct Sections {
     /// What every path reads: tables and constants.
@@ -32,13 +35,16 @@ pub(crate) struct Section {
     known: HashMap<u64, Vec<(u32, usize)>>,
     /// Codes of a constant of the file that are here already.
     constants: HashMap<TensorIndex, Span<i8>>,
+    /// What is left of [`MAX_TABLE_BYTES`].
+    table_bytes_left: usize,
 }
 
 impl Section {
     /// The section that spans call `number`.
     pub(crate) fn new(number: u8) -> Self {
         let (known, constants) = (HashMap::new(), HashMap::new());
-        Self { number, bytes: AVec::new(ALIGNMENT), known, constants }
+        let bytes = AVec::new(ALIGNMENT);
+        Self { number, bytes, known, constants, table_bytes_left: MAX_TABLE_BYTES }
     }
 
     /// The section, padded to whole lines.
@@ -67,6 +73,20 @@ impl Section {
         let span = self.span(&bytes, data.len())?;
         self.constants.insert(tensor, span);
         Ok(span)
+    }
+
+    /// A table with an entry of `WIDTH` numbers for each of `len` rows or columns, where `entry`
+    /// has one.
+    pub(super) fn table<const WIDTH: usize>(
+        &mut self,
+        len: u32,
+        entry: impl Fn(u32) -> Option<[i32; WIDTH]>,
+    ) -> Result<Option<Span<i32>>, LowerError> {
+        let bytes = (len as usize).saturating_mul(size_of::<[i32; WIDTH]>());
+        let left = self.table_bytes_left.checked_sub(bytes);
+        self.table_bytes_left = left.ok_or(LowerError::TooLarge { what: "resized images" })?;
+        let entries: Option<Vec<_>> = (0..len).map(entry).collect();
+        entries.map(|entries| self.integers(entries.as_flattened())).transpose()
     }
 
     /// Biases.

@@ -8,7 +8,7 @@ use std::{env, fs};
 use pipeit_rt::artefact::{ArtefactError, HEADER_BYTES, SECTION_BYTES, sign};
 use pipeit_rt::kernels::reference::{Conv2d, Pad, Rearrange, Walk};
 use pipeit_rt::kernels::{self, Op, OpError, REFERENCE};
-use pipeit_rt::model::{MAX_LAYERS, ModelError, TensorId};
+use pipeit_rt::model::{MAX_LAYERS, ModelError, ModelTables, TensorId};
 use pipeit_rt::pipeline::{Pipeline, PipelineError};
 use pipeit_rt::plan::{Home, PlanError};
 use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
@@ -181,6 +181,14 @@ fn too_many_of_everything() {
     sign(&mut bytes);
     let error = opened("more entries than bytes", &bytes).expect_err("refused");
     assert!(matches!(error, ArtefactError::Counts { bytes: 768, .. }), "{error}");
+
+    let (network, _) = two_stages();
+    let paths = [[kernels::Path::Reference; 4000], [kernels::Path::Neon; 4000]].concat();
+    let ops: Vec<_> = network.ops.iter().cloned().cycle().take(5 * paths.len()).collect();
+    let tables = ModelTables { paths: &paths, ops: &ops, ..network.model() };
+    let bytes = write(&tables, &[], &[]).expect("an artefact");
+    let twice = ModelError::Path { path: kernels::Path::Reference };
+    assert_eq!(opened("two paths 4000 times", &bytes), Err(ArtefactError::Model(twice)));
 
     // Not too many, but where storages share memory a check of all pairs would take long.
     let (network, plan) = planned(&chain(MAX_LAYERS, 4), "0-=big*1");

@@ -3,6 +3,7 @@
 mod allocator;
 mod artefacts;
 mod damage;
+mod inputs;
 mod networks;
 mod sketch;
 #[path = "../support/tflite.rs"]

@@ -293,19 +293,30 @@ fn absurd_strides_windows_and_paddings() {
     }
 }
 
-/// Extents that are lawful and of which a table would be made.
+/// Extents that are lawful and of which tables would be made.
 #[test]
 fn absurd_extents() {
     use BuiltinOperator::{ResizeBilinear, ResizeNearestNeighbor};
-    for code in [ResizeBilinear, ResizeNearestNeighbor] {
-        let options = match code {
-            ResizeBilinear => BuiltinOptions::ResizeBilinearOptions(Box::default()),
-            _ => BuiltinOptions::ResizeNearestNeighborOptions(Box::default()),
-        };
-        let rows = 1 << 30;
-        let file = one(code, Some(options), &[1, 1, 1, 1], &[&[rows, 1]], &[1, rows, 1, 1]);
-        let found = variant(&format!("{code:?} to {rows} rows"), &file);
-        assert!(found.contains("want at most 65536"), "{found}");
+    let bilinear = BuiltinOptions::ResizeBilinearOptions(Box::default());
+    let nearest = BuiltinOptions::ResizeNearestNeighborOptions(Box::default());
+    // One image with many rows, and many of which no two have the same table.
+    let many: Vec<i32> = (0..200).map(|image| 50_000 + image).collect();
+    for (code, options, rows) in [
+        (ResizeBilinear, bilinear, &[1 << 30][..]),
+        (ResizeNearestNeighbor, nearest.clone(), &[1 << 30]),
+        (ResizeNearestNeighbor, nearest, &many),
+    ] {
+        let mut sketch = Sketch::default();
+        let x = sketch.activation(&[1, 2, 1, 1]);
+        let y = rows.iter().fold(x, |from, &rows| {
+            let size = sketch.integers(&[rows, 1]);
+            let to = sketch.activation(&[1, rows, 1, 1]);
+            sketch.op(code, Some(options.clone()), &[from, size], to)
+        });
+        let name = format!("{code:?} to {} images", rows.len());
+        let error = refusal(&name, &sketch.write(&[x], &[y]));
+        let Refusal::Lower(LowerError::TooLarge { what }) = error else { panic!("{error:?}") };
+        assert_eq!(what, "resized images", "{name}");
     }
 }
 
