@@ -29,6 +29,8 @@ pub mod i8mm;
 pub mod neon;
 pub mod packed;
 pub mod reference;
+#[cfg(target_arch = "x86_64")]
+mod runs;
 mod window;
 
 pub use window::Window;

@@ -8,10 +8,13 @@
 
 mod conv_2d;
 mod depthwise_conv_2d;
+mod elementwise;
+mod pool;
 mod requantize;
 mod vector;
 
 use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
+use super::reference::{self, Add, AveragePool2d, MaxPool2d, Mean, Mul};
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
@@ -19,6 +22,11 @@ use crate::weights::Weights;
 pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(packed_conv_2d),
     packed_depthwise_conv_2d: Some(packed_depthwise_conv_2d),
+    average_pool_2d: Some(average_pool_2d),
+    max_pool_2d: Some(max_pool_2d),
+    mean: Some(mean),
+    add: Some(add),
+    mul: Some(mul),
     ..KernelTable::portable(Path::Avx512Vnni, supported)
 };
 
@@ -60,5 +68,53 @@ unsafe fn packed_depthwise_conv_2d(
         unsafe { depthwise_conv_2d::depthwise(params, weights, io) };
     } else {
         packed::packed_depthwise_conv_2d(params, weights, io);
+    }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn average_pool_2d(params: &AveragePool2d, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { pool::average_pool_2d(params, io) } {
+        reference::average_pool_2d(params, weights, io);
+    }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn max_pool_2d(params: &MaxPool2d, _weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { pool::max_pool_2d(params, io) };
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn mean(params: &Mean, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { pool::mean(params, io) } {
+        reference::mean(params, weights, io);
+    }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::add(params, io) } {
+        reference::add(params, weights, io);
+    }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::mul(params, io) } {
+        reference::mul(params, weights, io);
     }
 }

@@ -2,9 +2,10 @@
 
 use core::arch::x86_64::*;
 
-use super::vector::{Numbers, first, load_numbers};
-use crate::kernels::packed::{PackedConv2d, Rounding};
-use crate::quant::Output;
+use super::vector::{LANES, Numbers, first, load_numbers};
+use crate::kernels::Path;
+use crate::kernels::packed::{PackedConv2d, Rounding, complete};
+use crate::quant::{Multiplier, Output};
 
 /// A panel's part of the table of columns, `V` vectors wide.
 #[derive(Clone, Copy)]
@@ -171,6 +172,21 @@ impl<const V: usize> Fast<V> {
     }
 }
 
+impl Fast<1> {
+    /// The form for one multiplier; None where it does not apply.
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn of(multiplier: Multiplier) -> Option<Self> {
+        if !(-30..0).contains(&multiplier.shift) {
+            return None;
+        }
+        let mut table = [0; LANES * 8];
+        table.get_mut(LANES..2 * LANES)?.fill(multiplier.mantissa);
+        table.get_mut(2 * LANES..3 * LANES)?.fill(multiplier.shift);
+        complete(Path::Avx512Vnni, &mut table, LANES);
+        Some(Self::new(Columns::new(&table)))
+    }
+}
+
 /// The high halves of the lanes of `even` and `odd`, by turns.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -278,6 +294,31 @@ impl<const V: usize> Codes<V> {
         let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
         // SAFETY: the caller's promise.
         unsafe { _mm512_mask_storeu_epi8(target, first, codes) };
+    }
+}
+
+impl Codes<4> {
+    /// Stores the codes of 64 steps that are in order.
+    ///
+    /// # Safety
+    ///
+    /// The target is writable for the codes of the mask.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) unsafe fn store_in_order(
+        &self,
+        steps: [__m512i; 4],
+        target: *mut i8,
+        mask: __mmask64,
+    ) {
+        let [a, b, c, d] = steps;
+        let pair = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
+        let lanes = _mm512_packs_epi16(pair(a, b), pair(c, d));
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let codes = _mm512_permutexvar_epi32(order, lanes);
+        let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_epi8(target, mask, codes) };
     }
 }
 

@@ -7,11 +7,14 @@ use crate::kernels::packed::gather::Pieces;
 /// Bytes of a vector.
 pub(super) const BYTES: usize = 64;
 
+/// Numbers of a vector.
+pub(super) const LANES: usize = BYTES / 4;
+
 /// A vector of packed weights.
 pub(super) type Codes = [i8; BYTES];
 
 /// A vector of the table of columns.
-pub(super) type Numbers = [i32; BYTES / 4];
+pub(super) type Numbers = [i32; LANES];
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -98,4 +101,16 @@ pub(super) unsafe fn sum(from: *const i8, len: usize) -> i32 {
         sums = _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi8(1));
     }
     _mm512_reduce_add_epi32(sums)
+}
+
+/// The codes of a mask as numbers.
+///
+/// # Safety
+///
+/// The codes of the mask are readable.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn widen(codes: *const i8, mask: __mmask16) -> __m512i {
+    // SAFETY: the caller's promise.
+    _mm512_cvtepi8_epi32(unsafe { _mm_maskz_loadu_epi8(mask, codes) })
 }
