@@ -20,7 +20,6 @@ use crate::weights::Weights;
 pub mod avx512vnni;
 pub mod packed;
 pub mod reference;
-#[cfg(target_arch = "x86_64")]
 mod runs;
 mod window;
 
