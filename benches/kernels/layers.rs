@@ -6,7 +6,7 @@ use pipeit_rt::kernels::packed::{
     self, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding,
 };
 use pipeit_rt::kernels::reference::{
-    Add, AveragePool2d, Lookup, MaxPool2d, Mean, Mul, Softmax, Term, Ties,
+    Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
 };
 use pipeit_rt::kernels::{Io, KernelTable, Op, Path, Signature, Window};
 use pipeit_rt::quant::{Multiplier, Output};
@@ -36,6 +36,10 @@ pub(crate) enum Kind {
     Lookup,
     /// SOFTMAX.
     Softmax,
+    /// PAD by one pixel all round.
+    Pad,
+    /// COPY.
+    Copy,
 }
 
 /// A layer to measure.
@@ -118,6 +122,8 @@ pub(crate) const SHAPES: &[Shape] = &[
     shape("efficientnet", Kind::Scale, 28, 240, [1, 1, 0]),
     shape("efficientnet", Kind::Lookup, 28, 240, [1, 1, 0]),
     shape("resnet50", Kind::Softmax, 1, 1000, [1, 1, 0]),
+    shape("resnet50", Kind::Pad, 112, 64, [1, 1, 1]),
+    shape("googlenet", Kind::Copy, 28, 128, [1, 1, 0]),
 ];
 
 /// A layer ready to run.
@@ -220,6 +226,11 @@ impl Shape {
                 inputs.push(Hwc { h: 1, w: 1, ..input });
                 (Op::Mul(Mul { zero_points: [-5, 3], multiplier, output }), input)
             }
+            Kind::Pad => {
+                let op = Op::Pad(Pad { before: [pad.into(), pad.into(), 0], value: -5 });
+                (op, Hwc { h: side, w: side, ..input })
+            }
+            Kind::Copy => (Op::Copy(Copy), input),
             Kind::Lookup => (Op::Lookup(Lookup { table: section.codes(256) }), input),
             Kind::Softmax => {
                 let exponential =

@@ -29,7 +29,6 @@ pub mod i8mm;
 pub mod neon;
 pub mod packed;
 pub mod reference;
-#[cfg(target_arch = "x86_64")]
 mod runs;
 mod window;
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{check_extents, check_span, one_input, product};
-use crate::kernels::{Io, OpError, Operator, Signature};
+use crate::kernels::{Io, OpError, Operator, Signature, runs};
 use crate::tensor::Hwc;
 use crate::weights::{Span, Weights};
 
@@ -26,15 +26,11 @@ impl Operator for Copy {
 
 /// The portable kernel of [`struct@Copy`].
 pub fn copy(_params: &Copy, _weights: &Weights<'_>, io: &Io<'_>) {
-    let [input] = io.inputs.as_slice() else { return };
-    for y in io.output.rows() {
-        for x in io.output.columns() {
-            let run = input.pixel(y, x).part(io.output.channels());
-            for (cell, code) in io.output.pixel(y, x).iter().zip(run.iter()) {
-                cell.set(code);
-            }
+    runs::each(io, |[input], output| {
+        for (cell, code) in output.iter().zip(input) {
+            cell.set(code.get());
         }
-    }
+    });
 }
 
 /// The output is the same in every frame.

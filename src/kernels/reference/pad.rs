@@ -50,7 +50,16 @@ pub fn pad(params: &Pad, _weights: &Weights<'_>, io: &Io<'_>) {
         for x in io.output.columns() {
             let source = inner(y, above, h).zip(inner(x, left, w));
             let run = source.map(|(y, x)| input.pixel(y, x));
-            for (channel, cell) in io.output.channels().zip(io.output.pixel(y, x)) {
+            let cells = io.output.pixel(y, x);
+            if c == io.output.hwc().c {
+                // Loops of a kind that the compiler makes copies of memory of.
+                match run.map(|run| run.part(io.output.channels())) {
+                    Some(run) => cells.iter().zip(run.iter()).for_each(|(cell, x)| cell.set(x)),
+                    None => cells.iter().for_each(|cell| cell.set(params.value)),
+                }
+                continue;
+            }
+            for (channel, cell) in io.output.channels().zip(cells) {
                 let code = run.zip(inner(channel, front, c)).map(|(run, at)| run.get(at));
                 cell.set(code.unwrap_or(params.value));
             }
