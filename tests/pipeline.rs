@@ -260,6 +260,17 @@ fn layers_work_in_place_unless_something_reads_later() {
     assert_eq!(refused, PlanError::Placement { storage: StorageId(1) });
 }
 
+#[test]
+fn a_plan_is_not_checked_in_too_little_scratch() {
+    let (chain, plan) = (Chain::new(4), OwnedPlan::new(1, &[(4, &[1])]));
+    let model = chain.model();
+    for (lifetimes, order) in [(4, 5), (5, 4)] {
+        let (mut lifetimes, mut order) = (vec![Lifetime::NEVER; lifetimes], vec![0; order]);
+        let refused = Plan::new(&model, plan.tables(), &mut lifetimes, &mut order).unwrap_err();
+        assert_eq!(refused, PlanError::Placement { storage: StorageId(4) });
+    }
+}
+
 /// Runs two stages, the second a team of two, whose kernels are `faulty`; returns what failed,
 /// as each core and the caller learn it. Once it has failed, `release` lets kernels go on.
 fn failure_of(

@@ -53,10 +53,10 @@ const PLANS: [&str; 3] = ["c0*4 c1*4", "c0*1+c0*1+c0*1+c0*1 c1*4", "c0*2 c1*2 c0
 const RESNET8_CODE_BYTES: u64 = 64 * 1024;
 /// The same of the digits, which take some more.
 const DIGITS_CODE_BYTES: u64 = 66 * 1024;
-/// Longest time for a run, in seconds.
-const LIMIT_S: u32 = 60;
+/// Longest time for a run, in seconds; a busy host may take most of it.
+const LIMIT_S: u32 = 240;
 /// The same for a large network.
-const LARGE_LIMIT_S: u32 = 300;
+const LARGE_LIMIT_S: u32 = 1800;
 /// Frames through two cores in parallel.
 const MANY_FRAMES: u32 = 100_000;
 
@@ -203,7 +203,7 @@ impl<'w> Suite<'w> {
             cpu: Some(cpu),
             frames: 8,
             el2: false,
-            clock: Clock::Host,
+            clock: Clock::Counted,
         };
         let mut cases = Vec::new();
         for (n, network) in small.iter().enumerate() {
@@ -327,16 +327,16 @@ impl<'w> Suite<'w> {
             (self.image(&self.virt, &["faults"])?, self.image(&self.raspi, &["faults"])?);
         let faults = [
             ("core-silent", &artefact, "fault=silent:6", 0),
-            ("leader-halted", &artefact, "fault=halt:4@9", STALLED),
-            ("member-halted", &artefact, "fault=halt:2@9", STALLED),
-            ("feeder-halted", &teams, "fault=halt:0@9", STALLED),
+            ("leader-halted", &artefact, "stall-ms=200 fault=halt:4@9", STALLED),
+            ("member-halted", &artefact, "stall-ms=200 fault=halt:2@9", STALLED),
+            ("feeder-halted", &teams, "stall-ms=200 fault=halt:0@9", STALLED),
             ("undefined-instruction", &artefact, "fault=undefined", EXCEPTION),
             ("stack-overflow", &artefact, "fault=overflow", EXCEPTION),
             ("bad-argument", &artefact, "frames=many", ARGUMENT),
         ];
         for (name, artefact, arguments, code) in faults {
             let begun = Instant::now();
-            let arguments = format!("clusters=4+4 stall-ms=200 {arguments}");
+            let arguments = format!("clusters=4+4 {arguments}");
             // A second of waiting is long where it is counted in instructions.
             let clock = if name == "core-silent" { Clock::Host } else { Clock::Counted };
             let guest = Guest { clock, ..self.guest(&self.virt, &virt, artefact, &arguments) };
