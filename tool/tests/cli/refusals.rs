@@ -91,11 +91,16 @@ fn machines_and_plans_that_do_not_fit() {
         let error = pipeit.fail(2, &[&["plan", DIGITS], args].concat());
         assert!(error.contains(part), "{error}");
     };
+    // Planned for another machine, but not run.
+    pipeit.succeed(&["plan", DIGITS, "--path", "i8mm"]);
+    if cfg!(target_arch = "x86_64") {
+        let error = pipeit.fail(2, &["bench", DIGITS, "--path", "i8mm"]);
+        assert!(error.contains("path i8mm; it has"), "{error}");
+    }
     let clusters = format!("big={0} little={0}", cpu());
     usage(&["--clusters", "big"], "is not a cluster");
     usage(&["--cores", "4096"], "CPU 4096");
     usage(&["--slow", "huge=2"], "no cluster \"huge\"");
-    usage(&["--path", "i8mm"], "path i8mm");
     usage(&["--path", "sse2"], "reference, neon");
     usage(&["--clusters", &clusters, "--stages", "huge*1"], "no cluster \"huge\"");
     usage(&["--clusters", &clusters, "--stages", "big*2"], "2 cores of cluster \"big\"");
