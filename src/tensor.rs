@@ -338,24 +338,24 @@ impl<'a> Tile<'a> {
         self.region.channels.clone()
     }
 
-    /// The bytes of row `y` from this tile's first channel in the first pixel to its last in the
-    /// last pixel, and from a pixel to the next; empty outside the tile.
-    pub(crate) fn row(&self, y: usize) -> (&'a [Cell<i8>], usize) {
-        let channels = self.region.channels.clone();
-        let cells = match self.region.rows.contains(&y) {
-            true => pixels(self.cells, &self.layout, y, self.columns(), channels),
-            false => &[],
-        };
-        (cells, self.layout.pixel_stride as usize)
-    }
-
     /// This tile's channels of the pixel in row `y`, column `x`; empty outside the tile.
     #[must_use]
     pub fn pixel(&self, y: usize, x: usize) -> &'a [Cell<i8>] {
+        self.pixels(y, x..x.wrapping_add(1))
+    }
+
+    /// This tile's channels of the pixels `columns` of row `y`, the bytes between pixels
+    /// included; empty when not all inside the tile.
+    pub(crate) fn pixels(&self, y: usize, columns: Range<usize>) -> &'a [Cell<i8>] {
         if !self.region.rows.contains(&y) {
             return &[];
         }
-        pixels(self.cells, &self.layout, y, x..x.wrapping_add(1), self.region.channels.clone())
+        pixels(self.cells, &self.layout, y, columns, self.region.channels.clone())
+    }
+
+    /// How the whole tensor lies in memory.
+    pub(crate) const fn layout(&self) -> Layout {
+        self.layout
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Packing, Runs};
 use crate::kernels::reference::{check_output, check_span, one_input, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
-use crate::tensor::{Hwc, Layout, Split};
+use crate::tensor::{Hwc, Split};
 use crate::weights::{Span, Weights};
 
 /// Most taps of a window over an input that a kernel reads where it lies.
@@ -96,11 +96,6 @@ impl PackedConv2d {
             || !inside(output.h, stride[0], input.h)
             || !inside(output.w, stride[1], input.w)
             || run != input.c as usize
-    }
-
-    /// Whether the taps of a window row are adjacent in an input of this layout.
-    pub(super) fn is_dense(&self, input: Layout) -> bool {
-        self.window.dilation[1] == 1 && input.pixel_stride == input.hwc.c
     }
 }
 

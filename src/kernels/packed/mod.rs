@@ -7,7 +7,11 @@
 mod conv_2d;
 mod depthwise_conv_2d;
 #[allow(unsafe_code)]
+mod direct;
+#[allow(unsafe_code)]
 pub(crate) mod driver;
+#[allow(unsafe_code)]
+pub(crate) mod gather;
 mod packing;
 
 pub use conv_2d::{MAX_TAPS, PackedConv2d, Rounding, packed_conv_2d};
