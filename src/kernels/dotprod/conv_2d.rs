@@ -9,11 +9,12 @@ use core::arch::asm;
 use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::conv_2d::sum;
 use crate::kernels::neon::memory::{
-    copy, fill, load_next, number_vectors, store_next, store_part, vectors,
+    copy, copy_pieces, fill, load_next, number_vectors, store_next, store_part, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -54,6 +55,11 @@ unsafe impl Microkernel<ROWS> for Dotprod {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_pieces(to, from, pieces) };
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {

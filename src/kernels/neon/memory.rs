@@ -7,6 +7,8 @@
 use core::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s8, vextq_s8};
 use core::arch::asm;
 
+use crate::kernels::packed::gather::Pieces;
+
 /// Loads 16 codes and moves `from` past them.
 ///
 /// # Safety
@@ -215,6 +217,31 @@ pub(in crate::kernels) unsafe fn copy(mut to: *mut i8, mut from: *const i8, len:
         two_pieces!("h", 2);
     } else if len == 1 {
         piece!("b", to, from);
+    }
+}
+
+/// Copies pieces, each as [`copy`] does.
+///
+/// # Safety
+///
+/// As [`copy`] for each piece.
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn copy_pieces(mut to: *mut i8, mut from: *const i8, pieces: Pieces) {
+    macro_rules! copies {
+        ($len:expr) => {
+            for _ in 0..pieces.count {
+                // SAFETY: the caller's promise.
+                unsafe { copy(to, from, $len) };
+                to = to.wrapping_add(pieces.to_step);
+                from = from.wrapping_add(pieces.from_step);
+            }
+        };
+    }
+    // The length of first layers is known outside the loop.
+    match pieces.len {
+        9 => copies!(9),
+        21 => copies!(21),
+        len => copies!(len),
     }
 }
 

@@ -175,8 +175,9 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         let (mut y, mut x) = (io.output.rows().start, 0);
         for tile in 0..tiles {
             let rows = least + usize::from(tile < more);
-            // All of each pixel's channels in this share, or the tile is not as it says.
-            let Some(pixels) = cells::<ROWS>(&io.output, [y, x], rows) else { return };
+            // Inside the channels of the share, as is all that is stored.
+            let channel = start - channels.start;
+            let Some(outputs) = cells::<ROWS>(&io.output, [y, x], rows, channel) else { return };
             let (used, run) = if params.gather {
                 // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
                 unsafe { gather.pixels::<M, ROWS>(scratch, [y, x], rows) };
@@ -211,8 +212,6 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                     *addend = all.wrapping_sub(sum).wrapping_mul(zero);
                 }
             }
-            // Inside the channels of the share, as is all that is stored.
-            let outputs = pixels.map(|pixel| pixel.wrapping_add(start - channels.start));
             let job = Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
             // SAFETY: inputs are readable for `run` bytes (see `Direct`), outputs are cells of
             // this core's share, and the core can execute the path.
@@ -221,23 +220,35 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     }
 }
 
-/// Where `rows` pixels of `tile` from (`y`, `x`) on are written; the first again for the others.
+/// Where `rows` pixels of `tile` from (`y`, `x`) on are written from channel `channel` of this
+/// share on; the first again for the others.
 fn cells<const ROWS: usize>(
     tile: &Tile<'_>,
     [mut y, mut x]: [usize; 2],
     rows: usize,
+    channel: usize,
 ) -> Option<[*mut i8; ROWS]> {
     let mut found = [core::ptr::null_mut(); ROWS];
     let step = tile.layout().pixel_stride as usize;
+    let place = |pixels: &mut [*mut i8], y: usize, x: usize| {
+        let cells = tile.pixels(y, x..x + pixels.len());
+        let mut first = cells.get(channel)?.as_ptr();
+        for pixel in pixels {
+            *pixel = first;
+            first = first.wrapping_add(step);
+        }
+        Some(())
+    };
+    let width = tile.columns().end;
+    if rows == ROWS && x + ROWS <= width {
+        place(&mut found, y, x)?;
+        return Some(found);
+    }
     let mut rest = found.get_mut(..rows)?;
     while !rest.is_empty() {
-        let count = rest.len().min(tile.columns().end.checked_sub(x)?);
+        let count = rest.len().min(width.checked_sub(x)?);
         let (here, below) = rest.split_at_mut(count);
-        let cells = tile.pixels(y, x..x + count);
-        let first = cells.first()?.as_ptr();
-        for (i, pixel) in here.iter_mut().enumerate() {
-            *pixel = first.wrapping_add(i * step);
-        }
+        place(here, y, x)?;
         rest = below;
         (y, x) = (y + 1, 0);
     }

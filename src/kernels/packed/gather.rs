@@ -101,8 +101,10 @@ impl<'a> Gather<'a> {
                 unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.clone()) };
                 continue;
             }
-            // SAFETY: as the caller says of `to`.
-            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.start..inside.start) };
+            if columns.start < inside.start {
+                // SAFETY: as the caller says of `to`.
+                unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.start..inside.start) };
+            }
             let from_step = usize::from(window.stride[1]) * input.layout().pixel_stride as usize;
             let first = window.source(1, inside.start, 0);
             let last = window.source(1, inside.end - 1, across - 1);
@@ -114,8 +116,10 @@ impl<'a> Gather<'a> {
             // SAFETY: the cells reach from the first window's first byte to the last one's last,
             // since these windows lie inside the image and have no gaps.
             unsafe { M::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
-            // SAFETY: as the caller says of `to`.
-            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, inside.end..columns.end) };
+            if inside.end < columns.end {
+                // SAFETY: as the caller says of `to`.
+                unsafe { self.edge::<M, ROWS>(to, iy, columns.start, inside.end..columns.end) };
+            }
         }
     }
 
