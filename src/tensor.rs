@@ -338,17 +338,6 @@ impl<'a> Tile<'a> {
         self.region.channels.clone()
     }
 
-    /// The bytes of row `y` from this tile's first channel in the first pixel to its last in the
-    /// last pixel, and from a pixel to the next; empty outside the tile.
-    pub(crate) fn row(&self, y: usize) -> (&'a [Cell<i8>], usize) {
-        let channels = self.region.channels.clone();
-        let cells = match self.region.rows.contains(&y) {
-            true => pixels(self.cells, &self.layout, y, self.columns(), channels),
-            false => &[],
-        };
-        (cells, self.layout.pixel_stride as usize)
-    }
-
     /// This tile's channels of the pixel in row `y`, column `x`; empty outside the tile.
     #[must_use]
     pub fn pixel(&self, y: usize, x: usize) -> &'a [Cell<i8>] {
@@ -365,6 +354,7 @@ impl<'a> Tile<'a> {
     }
 
     /// The bytes from the first of this tile to the last, those of others between included.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn cells(&self) -> &'a [Cell<i8>] {
         let Region { rows, channels } = &self.region;
         let row = |y: usize| y.wrapping_mul(self.layout.row_stride as usize);

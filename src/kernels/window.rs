@@ -86,17 +86,29 @@ impl Window {
         first as usize..end.max(first) as usize
     }
 
-    /// The output rows (`axis` 0) or columns (1) that see no padding in an image of `extent` rows
-    /// or columns.
+    /// The output rows (`axis` 0) or columns (1) for which tap `tap` lies inside an image of
+    /// `extent` rows or columns, were the output endless.
+    #[must_use]
+    pub fn outputs(&self, axis: usize, tap: usize, extent: usize) -> Range<usize> {
+        let stride = pick(self.stride, axis).max(1);
+        let ceil = |n: i64| n.wrapping_add(stride).wrapping_sub(1).wrapping_div(stride);
+        let offset = (tap as i64).wrapping_mul(pick(self.dilation, axis));
+        let before = pick(self.pad, axis).wrapping_sub(offset);
+        let first = ceil(before.max(0));
+        let end = ceil((extent as i64).wrapping_add(before).max(0));
+        first as usize..end.max(first) as usize
+    }
+
+    /// The output rows (`axis` 0) or columns (1) all of whose taps lie inside an image of
+    /// `extent` rows or columns, were the output endless.
     #[must_use]
     pub fn inside(&self, axis: usize, extent: usize) -> Range<usize> {
         let stride = pick(self.stride, axis).max(1);
+        let ceil = |n: i64| n.wrapping_add(stride).wrapping_sub(1).wrapping_div(stride);
         let pad = pick(self.pad, axis);
         let reach = pick(self.taps, axis).wrapping_sub(1).wrapping_mul(pick(self.dilation, axis));
-        let first = pad.wrapping_add(stride).wrapping_sub(1).wrapping_div(stride);
-        // The first output whose last tap lies behind the image.
-        let room = (extent as i64).wrapping_sub(reach).wrapping_add(pad);
-        let end = room.wrapping_add(stride).wrapping_sub(1).max(0).wrapping_div(stride);
+        let first = ceil(pad);
+        let end = ceil((extent as i64).wrapping_add(pad).wrapping_sub(reach).max(0));
         first as usize..end.max(first) as usize
     }
 
@@ -138,14 +150,13 @@ mod tests {
                     })
                     .collect();
                 let range = window.range(1, at, extent as usize);
-                assert_eq!(
-                    window.inside(1, extent as usize).contains(&at),
-                    scan.len() == taps as usize,
-                    "{window:?} {at}"
-                );
                 assert_eq!(range.clone().collect::<std::vec::Vec<_>>(), scan, "{window:?} {at}");
                 let inside = window.inside(1, extent as usize).contains(&at);
                 assert_eq!(inside, range.len() == usize::from(taps), "{window:?} {at}");
+                for tap in 0..usize::from(taps) {
+                    let outputs = window.outputs(1, tap, extent as usize);
+                    assert_eq!(outputs.contains(&at), range.contains(&tap), "{window:?} {at}");
+                }
                 for tap in range {
                     assert!(window.source(1, at, tap) < extent as usize);
                 }

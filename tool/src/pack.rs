@@ -184,9 +184,14 @@ impl Packer<'_> {
         let Some(packing) = self.path.packing() else { return Ok(None) };
         let taps = u32::from(dense.window.taps[0]) * u32::from(dense.window.taps[1]);
         let Some(all) = taps.checked_mul(dense.depth) else { return Ok(None) };
+        let (Some(together), Some(apart)) = (packing.padded(all), packing.padded(dense.depth)) else {
+            return Ok(None);
+        };
+        // Gathered inputs are copied, but less is filled up.
         let gather = always_gathers(self.path)
             || taps > MAX_TAPS
-            || !dense.depth.is_multiple_of(packing.align) && all <= 512;
+            || apart > 2 * dense.depth
+            || together < taps.saturating_mul(apart) && all <= 1024;
         let runs = match gather {
             true => Runs { count: 1, len: all },
             false => Runs { count: taps, len: dense.depth },

@@ -9,11 +9,12 @@ use core::arch::asm;
 use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::conv_2d::sum;
 use crate::kernels::neon::memory::{
-    copy, fill, load_next, number_vectors, store_next, store_part, vectors,
+    copy, copy_pieces, fill, load_next, number_vectors, store_next, store_part, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -54,6 +55,11 @@ unsafe impl Microkernel<ROWS> for Dotprod {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_pieces(to, from, pieces) };
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
@@ -98,8 +104,10 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let mut outputs = job.outputs;
     let mut left = job.stored;
+    let has_addends = job.params.weight_zero_point != 0;
     let mut runs = weights.chunks_exact(steps.max(1));
-    for &[b0, b1, b2, b3, m0, m1, m2, m3, s0, s1, s2, s3] in columns {
+    for columns in columns {
+        let &[b0, b1, b2, b3, ..] = columns;
         let mut sums = [[b0, b1, b2, b3]; R];
         for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
             let mut inputs = inputs;
@@ -116,21 +124,26 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
                 multiply::<R, 3>(&mut sums, [wc, wd, we, wf], &codes);
             }
         }
+        let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
-        if job.params.weight_zero_point != 0 {
-            for (sums, addend) in sums.iter_mut().zip(job.addends) {
-                *sums = sums.map(|sums| vaddq_s32(sums, vdupq_n_s32(addend)));
+        if has_addends {
+            for (sums, &addend) in sums.iter_mut().zip(&job.addends) {
+                for sums in sums {
+                    *sums = vaddq_s32(*sums, vdupq_n_s32(addend));
+                }
             }
         }
-        let codes = scale.scaled(sums, &multipliers).map(|sums| scale.codes(sums));
-        let to = outputs.iter_mut().zip(&codes);
+        let codes = scale.codes(sums, &multipliers);
         if left < 16 {
-            // SAFETY: the rest of the columns to store.
-            return to.for_each(|(to, codes)| unsafe { store_part(*to, *codes, left) });
+            for (to, &codes) in outputs.iter().zip(&codes) {
+                // SAFETY: the rest of the columns to store.
+                unsafe { store_part(*to, codes, left) };
+            }
+            return;
         }
-        for (to, codes) in to {
+        for (to, &codes) in outputs.iter_mut().zip(&codes) {
             // SAFETY: 16 of the columns to store.
-            unsafe { store_next(to, *codes) };
+            unsafe { store_next(to, codes) };
         }
         left -= 16;
     }

@@ -9,11 +9,12 @@ use core::arch::asm;
 use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::conv_2d::sum;
 use crate::kernels::neon::memory::{
-    copy, fill, load_next, number_vectors, store_next, store_part, vectors,
+    copy, copy_pieces, fill, load_next, number_vectors, store_next, store_part, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -47,6 +48,11 @@ unsafe impl Microkernel<ROWS> for I8mm {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_pieces(to, from, pieces) };
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
@@ -102,8 +108,10 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let mut outputs = job.outputs;
     let mut left = job.stored;
+    let has_addends = job.params.weight_zero_point != 0;
     let mut runs = weights.chunks_exact(steps.max(1));
-    for &[b0, b1, b2, b3, m0, m1, m2, m3, s0, s1, s2, s3] in columns {
+    for columns in columns {
+        let &[b0, b1, b2, b3, ..] = columns;
         // Per pair of rows: two rows of two columns in each vector.
         let mut sums = [[b0, b0, b1, b1, b2, b2, b3, b3]; P];
         for sums in &mut sums {
@@ -129,8 +137,10 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
                     let one = vreinterpretq_s32_s8(unsafe { load_next(one) });
                     // SAFETY: as above.
                     let other = vreinterpretq_s32_s8(unsafe { load_next(other) });
-                    *codes = [low_halves(one, other), high_halves(one, other)]
-                        .map(|codes| vreinterpretq_s8_s32(codes));
+                    *codes = [
+                        vreinterpretq_s8_s32(low_halves(one, other)),
+                        vreinterpretq_s8_s32(high_halves(one, other)),
+                    ];
                 }
                 let (first, second) = weights.split_at(8);
                 for (column, (&first, &second)) in first.iter().zip(second).enumerate() {
@@ -142,6 +152,7 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
                 }
             }
         }
+        let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
         let mut rows = [[b0; 4]; ROWS];
         for (pair, sums) in rows.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
@@ -156,20 +167,24 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
                 ],
             ];
         }
-        if job.params.weight_zero_point != 0 {
-            for (sums, addend) in rows.iter_mut().zip(job.addends) {
-                *sums = sums.map(|sums| vaddq_s32(sums, vdupq_n_s32(addend)));
+        if has_addends {
+            for (sums, &addend) in rows.iter_mut().zip(&job.addends) {
+                for sums in sums {
+                    *sums = vaddq_s32(*sums, vdupq_n_s32(addend));
+                }
             }
         }
-        let codes = scale.scaled(rows, &multipliers).map(|sums| scale.codes(sums));
-        let to = outputs.iter_mut().zip(&codes).take(2 * P);
+        let codes = scale.codes(rows, &multipliers);
         if left < 16 {
-            // SAFETY: the rest of the columns to store.
-            return to.for_each(|(to, codes)| unsafe { store_part(*to, *codes, left) });
+            for (to, &codes) in outputs.iter().zip(&codes).take(2 * P) {
+                // SAFETY: the rest of the columns to store.
+                unsafe { store_part(*to, codes, left) };
+            }
+            return;
         }
-        for (to, codes) in to {
+        for (to, &codes) in outputs.iter_mut().zip(&codes).take(2 * P) {
             // SAFETY: 16 of the columns to store.
-            unsafe { store_next(to, *codes) };
+            unsafe { store_next(to, codes) };
         }
         left -= 16;
     }

@@ -6,10 +6,13 @@
 
 use core::arch::aarch64::*;
 
-use super::memory::{copy, fill, load_next, number_vectors, store_lane, store_part, vectors};
+use super::memory::{
+    copy, copy_pieces, fill, load_next, number_vectors, store_lane, store_part, vectors,
+};
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
+use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -45,6 +48,11 @@ unsafe impl Microkernel<ROWS> for Neon {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { copy(to, from, len) };
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { copy_pieces(to, from, pieces) };
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
@@ -93,8 +101,9 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let mut outputs = job.outputs;
     let mut left = job.stored;
+    let has_addends = job.params.weight_zero_point != 0;
     let mut runs = weights.chunks_exact(steps.max(1));
-    for &[bias, mantissa, shift] in columns {
+    for columns in columns {
         let mut sums = [[vdupq_n_s32(0); 4]; R];
         for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
             let mut inputs = inputs;
@@ -111,14 +120,18 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
                 }
             }
         }
+        let &[bias, mantissa, shift] = columns;
         let mut rows = [bias; 4];
-        for ((row, [a, b, c, d]), addend) in rows.iter_mut().zip(sums).zip(job.addends) {
-            let sum = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
-            *row = vaddq_s32(*row, vaddq_s32(sum, vdupq_n_s32(addend)));
+        for (row, &[a, b, c, d]) in rows.iter_mut().zip(&sums) {
+            *row = vaddq_s32(*row, vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)));
+        }
+        if has_addends {
+            for (row, &addend) in rows.iter_mut().zip(&job.addends) {
+                *row = vaddq_s32(*row, vdupq_n_s32(addend));
+            }
         }
         let multipliers = Multipliers { mantissas: [mantissa; 4], shifts: [shift; 4] };
-        let [rows] = scale.scaled([rows], &multipliers);
-        let codes = scale.codes(rows);
+        let [codes] = scale.codes([rows], &multipliers);
         let [a, b, c, d] = &mut outputs;
         if left < 4 {
             let rows = [

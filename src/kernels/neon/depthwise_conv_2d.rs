@@ -8,7 +8,7 @@ use core::arch::aarch64::*;
 use core::mem::MaybeUninit;
 
 use super::SCRATCH;
-use super::memory::{copy, fill, load, number_vectors, store, store_part, vectors, whole};
+use super::memory::{copy, from_codes, load, number_vectors, store, store_part, vectors, whole};
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::{
     DepthwisePacking, PackedDepthwiseConv2d, Rounding, packed_depthwise_conv_2d as portable,
@@ -33,9 +33,12 @@ pub(super) fn packed_depthwise_conv_2d(
     io: &Io<'_>,
 ) {
     let pairs_fit = !params.full_range && params.weight_zero_point == 0;
-    let line: Line = match (params.window.taps, params.window.dilation) {
-        ([3, 3], [1, 1]) if pairs_fit => paired::<3, 3>,
-        ([5, 5], [1, 1]) if pairs_fit => paired::<5, 5>,
+    let line: Line = match (params.window.taps, params.window.stride) {
+        _ if !pairs_fit || params.window.dilation != [1, 1] => widened,
+        ([3, 3], [_, 1]) => paired::<3, 3, 1>,
+        ([3, 3], [_, 2]) => paired::<3, 3, 2>,
+        ([5, 5], [_, 1]) => paired::<5, 5, 1>,
+        ([5, 5], [_, 2]) => paired::<5, 5, 2>,
         _ => widened,
     };
     // SAFETY: every core this is compiled for has these instructions.
@@ -200,7 +203,8 @@ pub(in crate::kernels) unsafe fn run(
                     }
                     *row = scratch.wrapping_add(at * row_len);
                 }
-                let (cells, step) = io.output.row(y);
+                let cells = io.output.pixels(y, io.output.columns());
+                let step = io.output.layout().pixel_stride as usize;
                 let at = start * step + (channel - channels.start);
                 let Some(cells) = cells.get(at..at + (count - 1) * step + stored) else { return };
                 outputs.to = cells.as_ptr().cast_mut().cast();
@@ -218,6 +222,21 @@ pub(in crate::kernels) unsafe fn run(
 }
 
 impl Source<'_> {
+    /// Puts `count` pixels of padding to `to`.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for them.
+    #[inline]
+    unsafe fn pad(&self, to: *mut i8, count: usize) {
+        let padding = from_codes([self.zero_point; BLOCK]);
+        for pixel in 0..count {
+            let to = to.cast::<int8x16_t>().wrapping_add(pixel);
+            // SAFETY: the caller's promise.
+            unsafe { to.write(padding) };
+        }
+    }
+
     /// Puts input row `row`, or padding without one, to `to`.
     ///
     /// # Safety
@@ -227,15 +246,13 @@ impl Source<'_> {
         let Layout { row_stride, pixel_stride, .. } = self.input.layout();
         let Some(row) = row.filter(|_| self.inside > 0) else {
             // SAFETY: the pixels of a row.
-            return unsafe { fill(to, self.zero_point, self.width * BLOCK) };
+            return unsafe { self.pad(to, self.width) };
         };
         let right = self.left + self.inside;
         // SAFETY: the first pixels of the row.
-        unsafe { fill(to, self.zero_point, self.left * BLOCK) };
+        unsafe { self.pad(to, self.left) };
         // SAFETY: the last pixels of the row.
-        unsafe {
-            fill(to.wrapping_add(right * BLOCK), self.zero_point, (self.width - right) * BLOCK);
-        };
+        unsafe { self.pad(to.wrapping_add(right * BLOCK), self.width - right) };
         let (mut to, step) = (to.wrapping_add(self.left * BLOCK), pixel_stride as usize);
         let at = row * row_stride as usize + self.first * step + self.channel;
         let Some(cells) = self.input.cells().get(at..) else { return };
@@ -266,60 +283,52 @@ impl Source<'_> {
 ///
 /// # Safety
 ///
-/// As [`Line`].
+/// As [`Line`]; the window and its stride across are as the parameters say.
 #[target_feature(enable = "neon")]
-unsafe fn paired<const DOWN: usize, const ACROSS: usize>(outputs: &Outputs<'_>) {
-    let mut at = 0;
-    while at + 1 < outputs.count {
-        // SAFETY: two of the outputs.
-        unsafe { paired_sums::<DOWN, ACROSS, 2>(outputs, at) };
-        at += 2;
-    }
-    if at < outputs.count {
-        // SAFETY: the last output.
-        unsafe { paired_sums::<DOWN, ACROSS, 1>(outputs, at) };
-    }
-}
-
-/// Computes `N` outputs from output `at` on.
-///
-/// # Safety
-///
-/// As [`Line`]; these are some of the outputs.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn paired_sums<const DOWN: usize, const ACROSS: usize, const N: usize>(
+unsafe fn paired<const DOWN: usize, const ACROSS: usize, const STRIDE: usize>(
     outputs: &Outputs<'_>,
-    at: usize,
 ) {
-    let mut sums = [outputs.biases; N];
     let (weights, _) = outputs.weights.as_chunks::<ACROSS>();
-    for (row, weights) in outputs.rows.iter().zip(weights).take(DOWN) {
-        for (i, [a, b, c, d]) in sums.iter_mut().enumerate() {
-            let mut pixel = row.wrapping_add((at + i) * outputs.stride);
-            for pair in weights.chunks(2) {
-                let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
-                for (tap, &weights) in pair.iter().enumerate() {
-                    // SAFETY: a pixel that the window sees.
-                    let codes = whole(unsafe { pixel.read() });
-                    pixel = pixel.wrapping_add(1);
-                    if tap == 0 {
-                        low = vmull_s8(vget_low_s8(codes), vget_low_s8(weights));
-                        high = vmull_high_s8(codes, weights);
-                    } else {
-                        low = vmlal_s8(low, vget_low_s8(codes), vget_low_s8(weights));
-                        high = vmlal_high_s8(high, codes, weights);
+    let Some(last) = outputs.count.checked_sub(2) else {
+        // SAFETY: the caller's promise.
+        return unsafe { widened(outputs) };
+    };
+    let mut at = 0;
+    loop {
+        let mut sums = [outputs.biases; 2];
+        for (row, weights) in outputs.rows.iter().zip(weights).take(DOWN) {
+            let row = row.wrapping_add(at * STRIDE);
+            for (i, [a, b, c, d]) in sums.iter_mut().enumerate() {
+                let mut pixel = row.wrapping_add(i * STRIDE);
+                for pair in weights.chunks(2) {
+                    let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
+                    for (tap, &weights) in pair.iter().enumerate() {
+                        // SAFETY: a pixel that the window sees.
+                        let codes = whole(unsafe { pixel.read() });
+                        pixel = pixel.wrapping_add(1);
+                        if tap == 0 {
+                            low = vmull_s8(vget_low_s8(codes), vget_low_s8(weights));
+                            high = vmull_high_s8(codes, weights);
+                        } else {
+                            low = vmlal_s8(low, vget_low_s8(codes), vget_low_s8(weights));
+                            high = vmlal_high_s8(high, codes, weights);
+                        }
                     }
+                    *a = vaddw_s16(*a, vget_low_s16(low));
+                    *b = vaddw_high_s16(*b, low);
+                    *c = vaddw_s16(*c, vget_low_s16(high));
+                    *d = vaddw_high_s16(*d, high);
                 }
-                *a = vaddw_s16(*a, vget_low_s16(low));
-                *b = vaddw_high_s16(*b, low);
-                *c = vaddw_s16(*c, vget_low_s16(high));
-                *d = vaddw_high_s16(*d, high);
             }
         }
+        // SAFETY: two of the outputs.
+        unsafe { outputs.finish(sums, at) };
+        if at >= last {
+            return;
+        }
+        // An odd number of outputs ends with one that is computed again.
+        at = last.min(at + 2);
     }
-    // SAFETY: the caller's promise.
-    unsafe { outputs.finish(sums, at) };
 }
 
 /// Computes outputs for any window and any weights, in 16 bits less their zero point.
@@ -369,7 +378,7 @@ impl Outputs<'_> {
         sums: [[int32x4_t; 4]; N],
         at: usize,
     ) {
-        let codes = self.scale.scaled(sums, &self.multipliers).map(|sums| self.scale.codes(sums));
+        let codes = self.scale.codes(sums, &self.multipliers);
         let mut to = self.to.wrapping_add(at * self.to_step);
         for &codes in &codes {
             if self.stored == BLOCK {

@@ -57,8 +57,8 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool>(
     let sum = |codes_a: int8x16_t, codes_b: int8x16_t| {
         let zero = [vdupq_n_s32(0); 4];
         let sums = add_term::<HALF_B>(add_term::<HALF_A>(zero, a, codes_a), b, codes_b);
-        let [scaled] = scale.scaled([sums], &multipliers);
-        scale.codes(scaled)
+        let [codes] = scale.codes([sums], &multipliers);
+        codes
     };
     for _ in 0..len / 16 {
         // SAFETY: 16 of the codes.
@@ -156,10 +156,11 @@ unsafe fn lookup_run(
         // SAFETY: as above.
         unsafe { store_next(&mut to, found(codes)) };
     }
-    if len % 16 > 0 {
+    let rest = len % 16;
+    if rest > 0 {
         // SAFETY: the rest of the codes.
-        let codes = unsafe { load_part(from, len % 16) };
+        let codes = unsafe { load_part(from, rest) };
         // SAFETY: as above.
-        unsafe { store_part(to, found(codes), len % 16) };
+        unsafe { store_part(to, found(codes), rest) };
     }
 }

@@ -4,8 +4,10 @@
 //! Those here are single instructions that it does not look into; they want normal memory and
 //! no alignment checks (`SCTLR_ELx.A` is 0). Weights are aligned and need none of this.
 
-use core::arch::aarch64::{int8x16_t, int32x4_t};
+use core::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s8, vextq_s8};
 use core::arch::asm;
+
+use crate::kernels::packed::gather::Pieces;
 
 /// Loads 16 codes and moves `from` past them.
 ///
@@ -109,17 +111,36 @@ pub(in crate::kernels) unsafe fn store_lane<const LANE: i32>(to: &mut *mut i8, c
     }
 }
 
-/// Stores the first `len` codes, at most 16.
+/// Stores the first `len` codes, fewer than 16.
 ///
 /// # Safety
 ///
 /// `len` bytes are writable at `to`.
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "neon")]
-pub(in crate::kernels) unsafe fn store_part(to: *mut i8, codes: int8x16_t, len: usize) {
-    let codes = to_codes(codes);
-    // SAFETY: the caller's promise.
-    unsafe { copy(to, codes.as_ptr(), len.min(codes.len())) };
+pub(in crate::kernels) unsafe fn store_part(mut to: *mut i8, mut codes: int8x16_t, len: usize) {
+    macro_rules! piece {
+        ($register:literal, $size:literal) => {
+            if len & $size != 0 {
+                // SAFETY: the next of the `len` bytes.
+                unsafe {
+                    asm!(
+                        concat!("str {codes:", $register, "}, [{to}], {size}"),
+                        codes = in(vreg) codes,
+                        to = inout(reg) to,
+                        size = const $size,
+                        options(nostack, preserves_flags),
+                    );
+                }
+                codes = vextq_s8::<$size>(codes, codes);
+            }
+        };
+    }
+    piece!("d", 8);
+    piece!("s", 4);
+    piece!("h", 2);
+    piece!("b", 1);
+    let _ = (to, codes);
 }
 
 /// Loads `len` codes, at most 16; zero behind them.
@@ -134,11 +155,6 @@ pub(in crate::kernels) unsafe fn load_part(from: *const i8, len: usize) -> int8x
     // SAFETY: the caller's promise.
     unsafe { copy(codes.as_mut_ptr(), from, len.min(codes.len())) };
     from_codes(codes)
-}
-
-fn to_codes(vector: int8x16_t) -> [i8; 16] {
-    // SAFETY: both are sixteen bytes, any of them.
-    unsafe { core::mem::transmute(vector) }
 }
 
 /// A vector of these codes.
@@ -204,14 +220,39 @@ pub(in crate::kernels) unsafe fn copy(mut to: *mut i8, mut from: *const i8, len:
     }
 }
 
+/// Copies pieces, each as [`copy`] does.
+///
+/// # Safety
+///
+/// As [`copy`] for each piece.
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn copy_pieces(mut to: *mut i8, mut from: *const i8, pieces: Pieces) {
+    macro_rules! copies {
+        ($len:expr) => {
+            for _ in 0..pieces.count {
+                // SAFETY: the caller's promise.
+                unsafe { copy(to, from, $len) };
+                to = to.wrapping_add(pieces.to_step);
+                from = from.wrapping_add(pieces.from_step);
+            }
+        };
+    }
+    // The length of first layers is known outside the loop.
+    match pieces.len {
+        9 => copies!(9),
+        21 => copies!(21),
+        len => copies!(len),
+    }
+}
+
 /// Fills `len` bytes.
 ///
 /// # Safety
 ///
 /// `len` bytes are writable at `to`.
+#[inline]
 #[target_feature(enable = "neon")]
 pub(in crate::kernels) unsafe fn fill(mut to: *mut i8, code: i8, len: usize) {
-    use core::arch::aarch64::vdupq_n_s8;
     let codes = vdupq_n_s8(code);
     for _ in 0..len / 16 {
         // SAFETY: 16 of the `len` bytes.

@@ -7,6 +7,7 @@ use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::Rounding;
 use crate::kernels::reference::{self, AveragePool2d, MaxPool2d, Mean};
 use crate::kernels::{Io, Window};
+use crate::quant::Multiplier;
 use crate::tensor::Layout;
 use crate::weights::Weights;
 
@@ -22,14 +23,10 @@ pub(super) fn max_pool_2d(params: &MaxPool2d, weights: &Weights<'_>, io: &Io<'_>
     each_area(&params.window, io, |area, from, to, len| {
         each_block(len, |start, vectors| {
             let (from, to) = (from.wrapping_add(start), to.wrapping_add(start));
+            let largest = if vectors == 4 { Area::max::<4> } else { Area::max::<1> };
             // SAFETY: `each_area` gives codes to read and write; every core this is compiled
             // for has the instructions.
-            unsafe {
-                match vectors {
-                    4 => area.max::<4>(from, to, [min, max]),
-                    _ => area.max::<1>(from, to, [min, max]),
-                }
-            }
+            unsafe { largest(area, from, to, [min, max]) };
         });
     });
 }
@@ -39,17 +36,13 @@ pub(super) fn average_pool_2d(params: &AveragePool2d, weights: &Weights<'_>, io:
     if io.output.channels().len() < LANES {
         return reference::average_pool_2d(params, weights, io);
     }
-    let (min, max) = params.clamp;
     each_area(&params.window, io, |area, from, to, len| {
         let count = area.rows.wrapping_mul(area.columns) as i32;
-        let average = |sum| params.ties.average(sum, count).max(min.into()).min(max.into()) as i8;
+        let finish = Finish::Average { params, count };
         each_block(len, |start, vectors| {
+            let (from, to) = (from.wrapping_add(start), to.wrapping_add(start));
             // SAFETY: as in `max_pool_2d`.
-            unsafe {
-                area.sums(from.wrapping_add(start), to.wrapping_add(start), vectors, |sums| {
-                    from_codes(to_numbers(sums).map(average))
-                });
-            }
+            unsafe { area.sums(from, to, vectors, finish) };
         });
     });
 }
@@ -73,21 +66,44 @@ pub(super) fn mean(params: &Mean, weights: &Weights<'_>, io: &Io<'_>) {
     let count = hwc.h.wrapping_mul(hwc.w) as i32;
     let zero = count.wrapping_mul(params.input_zero_point.into());
     let scale = Scale::new(false, Rounding::Double, params.output);
+    let finish = Finish::Mean { scale, zero, multiplier: params.multiplier };
     let cells = io.output.pixel(0, 0);
     let from = input.cells().as_ptr().cast::<i8>().wrapping_add(channels.start);
     let to = cells.as_ptr().cast_mut().cast::<i8>();
     each_block(cells.len(), |start, vectors| {
+        let (from, to) = (from.wrapping_add(start), to.wrapping_add(start));
         // SAFETY: channels of the image and of this core's share of the output; every core this
         // is compiled for has the instructions.
-        unsafe {
-            area.sums(from.wrapping_add(start), to.wrapping_add(start), vectors, |sums| {
-                let sums = sums.map(|sums| vsubq_s32(sums, vdupq_n_s32(zero)));
-                let multipliers = Multipliers::all(params.multiplier);
-                let [scaled] = scale.scaled([sums], &multipliers);
-                scale.codes(scaled)
-            });
-        }
+        unsafe { area.sums(from, to, vectors, finish) };
     });
+}
+
+/// What becomes of sums.
+#[derive(Clone, Copy)]
+enum Finish<'a> {
+    /// Each divided by the number of pixels.
+    Average { params: &'a AveragePool2d, count: i32 },
+    /// Each less what the input's zero point adds up to, and scaled.
+    Mean { scale: Scale, zero: i32, multiplier: Multiplier },
+}
+
+impl Finish<'_> {
+    #[target_feature(enable = "neon")]
+    fn codes(self, mut sums: [int32x4_t; 4]) -> int8x16_t {
+        match self {
+            Self::Average { params: AveragePool2d { ties, clamp: (min, max), .. }, count } => {
+                let code = |sum| ties.average(sum, count).max((*min).into()).min((*max).into());
+                from_codes(to_numbers(sums).map(|sum| code(sum) as i8))
+            }
+            Self::Mean { scale, zero, multiplier } => {
+                for sums in &mut sums {
+                    *sums = vsubq_s32(*sums, vdupq_n_s32(zero));
+                }
+                let [codes] = scale.codes([sums], &Multipliers::all(multiplier));
+                codes
+            }
+        }
+    }
 }
 
 /// Pixels of an input.
@@ -159,24 +175,19 @@ impl Area {
             }
         }
         for &largest in &largest {
+            let codes = vminq_s8(largest, vdupq_n_s8(max));
             // SAFETY: a vector of the output's channels.
-            unsafe { store_next(&mut to, vminq_s8(largest, vdupq_n_s8(max))) };
+            unsafe { store_next(&mut to, codes) };
         }
     }
 
-    /// `finish` of the sums of 16 channels at a time, in `vectors` vectors.
+    /// What becomes of the sums of 16 channels at a time, in `vectors` vectors.
     ///
     /// # Safety
     ///
     /// They are readable in all pixels, `from` in the first, and writable at `to`.
     #[target_feature(enable = "neon")]
-    unsafe fn sums(
-        self,
-        from: *const i8,
-        mut to: *mut i8,
-        vectors: usize,
-        finish: impl Fn([int32x4_t; 4]) -> int8x16_t,
-    ) {
+    unsafe fn sums(self, from: *const i8, mut to: *mut i8, vectors: usize, finish: Finish<'_>) {
         for vector in 0..vectors {
             let [mut a, mut b, mut c, mut d] = [vdupq_n_s32(0); 4];
             for row in 0..self.rows {
@@ -199,8 +210,9 @@ impl Area {
                     left -= pixels;
                 }
             }
+            let codes = finish.codes([a, b, c, d]);
             // SAFETY: a vector of the output's channels.
-            unsafe { store_next(&mut to, finish([a, b, c, d])) };
+            unsafe { store_next(&mut to, codes) };
         }
     }
 }

@@ -23,7 +23,8 @@ pub(super) fn each<const N: usize>(
     let is_dense = |input: &View<'_>| input.layout().pixel_stride == c;
     let columns = io.output.columns();
     for y in io.output.rows() {
-        let (cells, step) = io.output.row(y);
+        let cells = io.output.pixels(y, io.output.columns());
+        let step = io.output.layout().pixel_stride as usize;
         // Whole rows where no channels lie between those of the pixels.
         let (pixels, len) = match len == c as usize && step == len && inputs.iter().all(is_dense) {
             true => (1, len * columns.len()),

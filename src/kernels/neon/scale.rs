@@ -46,32 +46,34 @@ impl Scale {
         }
     }
 
-    /// Scales sums, sixteen at a time.
+    /// The codes of sums, sixteen at a time and in order.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(in crate::kernels) fn scaled<const N: usize>(
+    pub(in crate::kernels) fn codes<const N: usize>(
         &self,
-        sums: [[int32x4_t; 4]; N],
+        mut sums: [[int32x4_t; 4]; N],
         multipliers: &Multipliers,
-    ) -> [[int32x4_t; 4]; N] {
+    ) -> [int8x16_t; N] {
         if let Some(rounding) = self.exact {
-            let mut sums = sums;
-            exact(&mut sums, multipliers, rounding);
-            return sums;
+            // Copies, so that the others stay in registers.
+            let (mut copy, multipliers) = (sums, *multipliers);
+            exact(&mut copy, &multipliers, rounding);
+            sums = copy;
+        } else {
+            for sums in &mut sums {
+                *sums = shifted_right(*sums, multipliers);
+            }
         }
-        sums.map(|sums| shifted_right(sums, multipliers))
-    }
-
-    /// The codes of sixteen scaled sums, in order.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    pub(in crate::kernels) fn codes(&self, scaled: [int32x4_t; 4]) -> int8x16_t {
-        let [a, b, c, d] = scaled;
         let zero_point = vdupq_n_s16(self.zero_point);
-        let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero_point);
-        let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero_point);
-        let codes = vqmovn_high_s16(vqmovn_s16(low), high);
-        vminq_s8(vmaxq_s8(codes, vdupq_n_s8(self.min)), vdupq_n_s8(self.max))
+        let (min, max) = (vdupq_n_s8(self.min), vdupq_n_s8(self.max));
+        let mut codes = [min; N];
+        for (codes, &[a, b, c, d]) in codes.iter_mut().zip(&sums) {
+            let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero_point);
+            let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero_point);
+            *codes = vqmovn_high_s16(vqmovn_s16(low), high);
+            *codes = vminq_s8(vmaxq_s8(*codes, min), max);
+        }
+        codes
     }
 }
 

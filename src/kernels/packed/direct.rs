@@ -1,199 +1,213 @@
-//! The inputs of output pixels where they lie: a run per tap.
+//! The inputs of neighbouring output pixels, read where they lie.
 
-use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::driver::Microkernel;
 use super::{MAX_TAPS, PackedConv2d};
+use crate::kernels::Window;
 use crate::tensor::{Hwc, Layout, View};
 
-/// Finds the inputs of a layer's output pixels.
-pub(super) struct Source<'a, M, const ROWS: usize> {
+/// Per run, where the inputs of each pixel of a tile lie.
+pub(super) type Inputs<const ROWS: usize> = [[*const i8; ROWS]; MAX_TAPS as usize];
+
+/// Finds the inputs of a layer's output pixels: a run per tap, or one per row of the window
+/// where no window of a tile touches padding and the taps of a row are adjacent.
+pub(super) struct Direct<'a> {
     input: View<'a>,
-    params: &'a PackedConv2d,
+    window: Window,
     /// Inputs of a run, filled up.
     run: usize,
-    /// A pixel of padding, then a spare one.
-    scratch: *mut i8,
+    /// Output columns.
+    width: usize,
+    /// A pixel of padding, and a spare one for the last pixel of the image if its run goes on
+    /// behind the image.
+    padding: *const i8,
+    spare: *mut i8,
     /// Output rows and columns whose windows lie inside the image.
     inside: [Range<usize>; 2],
-    /// Bytes of the input from the first tap of a window to each.
-    offsets: [usize; MAX_TAPS as usize],
-    /// Taps.
-    taps: usize,
-    /// Bytes from the first tap of a window to the end of the last.
-    reach: usize,
-    kernel: PhantomData<M>,
+    /// Per tap across, the output columns for which it lies inside the image.
+    columns: [Range<usize>; MAX_TAPS as usize],
+    /// Bytes of the input from a tap to the next down and across, and from an output column's
+    /// taps to the next one's.
+    steps: [usize; 3],
+    /// Taps of a row of the window are adjacent, and their inputs have no gaps.
+    is_dense: bool,
 }
 
-/// A row of output pixels.
-pub(super) struct Line {
-    y: usize,
-    /// Output columns whose windows lie inside the image; none where rows of a window do not.
-    inside: Range<usize>,
-    /// Bytes of the input before the first tap of the first window; wraps where that is padding.
-    start: usize,
-}
-
-impl<'a, M: Microkernel<ROWS>, const ROWS: usize> Source<'a, M, ROWS> {
-    /// For inputs of `input`, read in runs of `run`; `scratch` has room for two where
-    /// [`fits`](Self::fits).
+impl<'a> Direct<'a> {
+    /// `padding` and `spare` are where such pixels are or will be put, a run each.
     pub(super) fn new(
         input: View<'a>,
-        params: &'a PackedConv2d,
+        params: &PackedConv2d,
         run: usize,
-        scratch: *mut i8,
+        width: usize,
+        padding: *const i8,
+        spare: *mut i8,
     ) -> Self {
-        let window = &params.window;
+        let window = params.window;
         let Layout { hwc, row_stride, pixel_stride } = input.layout();
-        let [down_step, across_step] = window.dilation.map(usize::from);
-        let down_step = down_step.wrapping_mul(row_stride as usize);
-        let across_step = across_step.wrapping_mul(pixel_stride as usize);
-        let [down, across] = window.taps.map(usize::from);
-        let taps = down.wrapping_mul(across);
-        let mut offsets = [0; MAX_TAPS as usize];
-        let starts = (0..down).flat_map(|d| (0..across).map(move |a| (d, a)));
-        for (offset, (d, a)) in offsets.iter_mut().zip(starts) {
-            *offset = d.wrapping_mul(down_step).wrapping_add(a.wrapping_mul(across_step));
+        let [dilation_down, dilation_across] = window.dilation.map(usize::from);
+        let [_, stride] = window.stride.map(usize::from);
+        let pixel_stride = pixel_stride as usize;
+        let mut columns = [const { 0..0 }; MAX_TAPS as usize];
+        let [_, across] = window.taps.map(usize::from);
+        for (tap, columns) in columns.iter_mut().enumerate().take(across) {
+            *columns = window.outputs(1, tap, hwc.w as usize);
         }
-        let last = offsets.get(taps.wrapping_sub(1)).copied().unwrap_or(0);
         Self {
             input,
-            params,
+            window,
             run,
-            scratch,
+            width,
+            padding,
+            spare,
             inside: [window.inside(0, hwc.h as usize), window.inside(1, hwc.w as usize)],
-            offsets,
-            taps,
-            reach: last.wrapping_add(run),
-            kernel: PhantomData,
+            columns,
+            steps: [
+                dilation_down.wrapping_mul(row_stride as usize),
+                dilation_across.wrapping_mul(pixel_stride),
+                stride.wrapping_mul(pixel_stride),
+            ],
+            is_dense: dilation_across == 1 && pixel_stride == run && hwc.c as usize == run,
         }
     }
 
-    /// Whether `scratch` bytes are enough.
-    pub(super) fn fits(&self, output: Hwc, scratch: usize) -> bool {
-        let Self { params, run, .. } = *self;
-        params.gather || !params.needs_spare(self.input.hwc(), output, run) || 2 * run <= scratch
-    }
-
-    /// Writes padding and a spare pixel into the scratch, of `bytes` bytes.
+    /// Finds the inputs of `count` output pixels from (`y`, `x`) on; returns the number of runs
+    /// and their length.
     ///
     /// # Safety
     ///
-    /// The scratch is as long as that; the core can execute the path.
-    pub(super) unsafe fn prepare(&self, bytes: usize) {
-        let Self { scratch, run, .. } = *self;
-        if 2 * run <= bytes {
-            // SAFETY: two runs fit into the scratch.
-            unsafe { M::fill(scratch, self.params.input_zero_point, run) };
-            // SAFETY: as above.
-            let spare = unsafe { scratch.add(run) };
-            // SAFETY: as above.
-            unsafe { M::fill(spare, 0, run) };
-        }
-    }
-
-    /// Output row `y`.
-    pub(super) fn line(&self, y: usize) -> Line {
-        let window = &self.params.window;
-        let Layout { row_stride, pixel_stride, .. } = self.input.layout();
-        let [down, _] = window.stride.map(usize::from);
-        let [above, left] = window.pad.map(usize::from);
+    /// The padding is in its place if windows touch any, and the spare pixel is writable if one
+    /// is needed; the core can execute the path of `M`.
+    pub(super) unsafe fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        inputs: &mut Inputs<ROWS>,
+        [mut y, mut x]: [usize; 2],
+        count: usize,
+    ) -> (usize, usize) {
+        let [down, across] = self.window.taps.map(usize::from);
         let [rows, columns] = &self.inside;
-        let row = y.wrapping_mul(down).wrapping_sub(above).wrapping_mul(row_stride as usize);
-        Line {
-            y,
-            inside: if rows.contains(&y) { columns.clone() } else { 0..0 },
-            start: row.wrapping_sub(left.wrapping_mul(pixel_stride as usize)),
-        }
-    }
-
-    /// The first tap of the window of pixel `x`, if the window is inside the image and can be
-    /// read as a whole.
-    #[inline]
-    fn window(&self, line: &Line, x: usize) -> Option<*const i8> {
-        if !line.inside.contains(&x) {
-            return None;
-        }
-        let [_, across] = self.params.window.stride.map(usize::from);
-        let step = across.wrapping_mul(self.input.layout().pixel_stride as usize);
-        let at = line.start.wrapping_add(x.wrapping_mul(step));
-        let cells = self.input.cells().get(at..at.checked_add(self.reach)?)?;
-        Some(cells.as_ptr().cast())
-    }
-
-    /// Finds the inputs of pixel `x` of `line` for row `row` of the tile.
-    ///
-    /// # Safety
-    ///
-    /// [`prepare`](Self::prepare) has been called; the core can execute the path.
-    #[inline]
-    pub(super) unsafe fn locate(
-        &self,
-        inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
-        row: usize,
-        line: &Line,
-        x: usize,
-    ) {
-        let Some(first) = self.window(line, x) else {
-            // SAFETY: the promise of `locate_part` is this function's.
-            return unsafe { self.locate_part(inputs, row, line.y, x) };
-        };
-        for (run, &offset) in inputs.iter_mut().zip(self.offsets.iter().take(self.taps)) {
-            if let Some(input) = run.get_mut(row) {
-                *input = first.wrapping_add(offset);
+        let is_inside = rows.contains(&y) && x >= columns.start && x + count <= columns.end;
+        if self.is_dense && is_inside && x + count <= self.width {
+            let mut first = self.tap(y, x, 0);
+            for run in inputs.iter_mut().take(down) {
+                self.place(run, 0..count, first);
+                first = first.wrapping_add(self.steps[0]);
             }
+            return (down, across * self.run);
         }
+        let mut row = 0;
+        while row < count && x < self.width {
+            let len = (self.width - x).min(count - row);
+            // SAFETY: the caller's promise.
+            unsafe { self.line::<M, ROWS>(inputs, row, [y, x], len) };
+            row += len;
+            (y, x) = (y + 1, 0);
+        }
+        (down * across, self.run)
     }
 
-    /// As [`locate`](Self::locate) for any window, tap by tap.
+    /// Finds the inputs of `len` pixels of an output row, tap by tap, for row `row` of the tile
+    /// and those after.
     ///
     /// # Safety
     ///
-    /// As [`locate`](Self::locate).
-    #[inline(never)]
-    unsafe fn locate_part(
+    /// As [`pixels`](Self::pixels).
+    unsafe fn line<M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
-        inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
+        inputs: &mut Inputs<ROWS>,
         row: usize,
-        y: usize,
-        x: usize,
+        [y, x]: [usize; 2],
+        len: usize,
     ) {
-        let window = &self.params.window;
-        let Hwc { h, w, .. } = self.input.hwc();
-        let (rows, columns) = (window.range(0, y, h as usize), window.range(1, x, w as usize));
+        let Self { input, window, .. } = self;
+        let Hwc { h, c, .. } = input.hwc();
         let [down, across] = window.taps.map(usize::from);
-        let taps = (0..down).flat_map(|down| (0..across).map(move |across| (down, across)));
-        for (run, (down, across)) in inputs.iter_mut().zip(taps) {
-            let input = if rows.contains(&down) && columns.contains(&across) {
-                // SAFETY: the promise of `pixel` is this function's.
-                unsafe { self.pixel(window.source(0, y, down), window.source(1, x, across)) }
-            } else {
-                self.scratch
-            };
-            if let Some(place) = run.get_mut(row) {
-                *place = input;
+        let inside = window.range(0, y, h as usize);
+        let mut taps = inputs.iter_mut();
+        for d in 0..down {
+            let mut first = self.tap(y, x, d);
+            let is_inside = inside.contains(&d);
+            for (columns, run) in self.columns.iter().zip(taps.by_ref()).take(across) {
+                // Pixels before those for which the tap is inside the image, and up to their end.
+                let (start, end) = match is_inside {
+                    true => (columns.start.saturating_sub(x), columns.end.saturating_sub(x)),
+                    false => (0, 0),
+                };
+                if start == 0 && end >= len {
+                    self.place(run, row..row + len, first);
+                } else {
+                    let mut input = first;
+                    let places = run.get_mut(row..row + len).unwrap_or(&mut []);
+                    for (i, place) in places.iter_mut().enumerate() {
+                        *place = if (start..end).contains(&i) { input } else { self.padding };
+                        input = input.wrapping_add(self.steps[2]);
+                    }
+                }
+                if self.run > c as usize && end > start {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.end::<M, ROWS>(run, row..row + len) };
+                }
+                first = first.wrapping_add(self.steps[1]);
             }
         }
     }
 
-    /// The channels of input pixel (`y`, `x`), readable for a whole run.
+    /// Reads a copy of the last pixel of the image instead, if a run goes on behind it.
     ///
     /// # Safety
     ///
-    /// As [`locate`](Self::locate).
-    unsafe fn pixel(&self, y: usize, x: usize) -> *const i8 {
-        let Layout { row_stride, pixel_stride, .. } = self.input.layout();
-        let at = y * row_stride as usize + x * pixel_stride as usize;
-        if let Some(cells) = self.input.cells().get(at..at + self.run) {
-            return cells.as_ptr().cast::<i8>();
+    /// As [`pixels`](Self::pixels).
+    #[inline]
+    unsafe fn end<M: Microkernel<ROWS>, const ROWS: usize>(
+        &self,
+        run: &mut [*const i8; ROWS],
+        rows: Range<usize>,
+    ) {
+        let cells = self.input.cells();
+        let start = cells.as_ptr().addr();
+        for input in run.get_mut(rows).unwrap_or(&mut []) {
+            let at = input.addr().wrapping_sub(start);
+            if *input != self.padding && at + self.run > cells.len() {
+                let Some(pixel) = cells.get(at..) else { continue };
+                // SAFETY: what is left of the image is less than a run; the check of the
+                // parameters leaves no other pixel that ends too early.
+                unsafe { M::copy(self.spare, pixel.as_ptr().cast(), pixel.len()) };
+                *input = self.spare;
+            }
         }
-        // The last pixel of the image: the check leaves no other that ends too early.
-        let pixel = self.input.pixel_cells(y, x..x + 1);
-        // SAFETY: the second run of the scratch, see `fits`.
-        let spare = unsafe { self.scratch.add(self.run) };
-        // SAFETY: a pixel's channels are no longer than a run.
-        unsafe { M::copy(spare, pixel.as_ptr().cast::<i8>(), pixel.len()) };
-        spare
+    }
+
+    /// Tap `down` of the first column of the window of output pixel (`y`, `x`); not to be read
+    /// where that is padding.
+    #[inline]
+    fn tap(&self, y: usize, x: usize, down: usize) -> *const i8 {
+        let Layout { row_stride, pixel_stride, .. } = self.input.layout();
+        let at = self.window.source(0, y, down).wrapping_mul(row_stride as usize);
+        let at = at.wrapping_add(self.window.source(1, x, 0).wrapping_mul(pixel_stride as usize));
+        self.input.cells().as_ptr().cast::<i8>().wrapping_add(at)
+    }
+
+    /// Writes a run of neighbouring pixels, of which the first's begins at `first`.
+    #[inline]
+    fn place<const ROWS: usize>(
+        &self,
+        run: &mut [*const i8; ROWS],
+        rows: Range<usize>,
+        mut first: *const i8,
+    ) {
+        let [_, _, step] = self.steps;
+        if rows.len() == ROWS {
+            // A whole tile needs no loop.
+            for input in run {
+                *input = first;
+                first = first.wrapping_add(step);
+            }
+            return;
+        }
+        for input in run.get_mut(rows).unwrap_or(&mut []) {
+            *input = first;
+            first = first.wrapping_add(step);
+        }
     }
 }

@@ -1,16 +1,16 @@
 //! Convolution as an implicit matrix product: tiles of output pixels times panels of columns.
 //!
-//! The driver finds where the inputs of a tile lie, or has them gathered, and hands each tile with
-//! some panels to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
+//! The driver finds where the inputs of a tile lie, or gathers them, and hands each tile and
+//! panel to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
 //! everything about geometry is here.
 
 use core::mem::MaybeUninit;
 
-use super::direct::Source;
+use super::direct::{Direct, Inputs};
 use super::gather::{Gather, Pieces};
 use super::{MAX_TAPS, PackedConv2d};
 use crate::kernels::{Io, Path};
-use crate::tensor::Hwc;
+use crate::tensor::{Hwc, Tile};
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
@@ -28,7 +28,7 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) columns: &'a [i32],
     /// Columns to store, from the first of the first panel.
     pub(crate) stored: usize,
-    /// Added to every sum of a pixel; none are but zero while the zero point of the weights is.
+    /// Added to every sum of a pixel; zero while the zero point of the weights is.
     pub(crate) addends: [i32; ROWS],
     /// Where `stored` codes of each pixel go.
     pub(crate) outputs: [*mut i8; ROWS],
@@ -125,31 +125,41 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
 
     let mut scratch = Scratch::<SCRATCH>([const { MaybeUninit::uninit() }; SCRATCH]);
     let scratch = scratch.0.as_mut_ptr().cast::<i8>();
-    let width = io.output.columns().len();
-    let pixels = io.output.rows().len().saturating_mul(width);
-    let source = Source::<M, ROWS>::new(*input, params, run, scratch);
-    let gather = Gather::new(*input, params.window, params.input_zero_point, run, width);
-    let most_rows = match params.gather {
-        true => (SCRATCH / run.max(1)).min(ROWS),
-        false => ROWS,
-    };
     // The check of the parameters leaves room for one pixel, and for two where they are needed.
-    if most_rows == 0 || !source.fits(io.output.hwc(), SCRATCH) {
+    let most_rows = if params.gather {
+        (SCRATCH / run.max(1)).min(ROWS)
+    } else if 2 * run <= SCRATCH || !params.needs_spare(input.hwc(), io.output.hwc(), run) {
+        ROWS
+    } else {
+        0
+    };
+    if most_rows == 0 {
         return;
     }
+    // What is the same for all pixels: what fills up gathered runs, whose weights are zero; or a
+    // pixel of padding, before a spare one.
+    let spare = scratch.wrapping_add(run);
     if params.gather {
-        // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
-        unsafe { gather.prepare::<M, ROWS>(scratch, most_rows) };
-    } else {
-        // SAFETY: `fits` says that there is room; the core can execute the path.
-        unsafe { source.prepare(SCRATCH) };
+        for row in 0..most_rows {
+            let rest = scratch.wrapping_add(row * run + runs.len as usize);
+            // SAFETY: the end of one of `most_rows` runs, which fit into the scratch.
+            unsafe { M::fill(rest, 0, run - runs.len as usize) };
+        }
+    } else if 2 * run <= SCRATCH {
+        // SAFETY: the first of two runs that fit into the scratch.
+        unsafe { M::fill(scratch, params.input_zero_point, run) };
+        // SAFETY: the second.
+        unsafe { M::fill(spare, 0, run) };
     }
 
+    let width = io.output.columns().len();
+    let pixels = io.output.rows().len().saturating_mul(width);
     // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
     let tiles = pixels.div_ceil(most_rows).max(1);
     let (least, more) = (pixels / tiles, pixels % tiles);
-    let used = if params.gather { 1 } else { runs.count as usize };
-    let mut inputs = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
+    let gather = Gather::new(*input, params.window, params.input_zero_point, run, width);
+    let direct = Direct::new(*input, params, run, width, scratch, spare);
+    let mut inputs: Inputs<ROWS> = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
     for block in panels.clone().step_by(usize::from(params.block).max(1)) {
         let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
         let start = packing.panel(outputs, block as u32).start as usize;
@@ -163,52 +173,87 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         };
         let stored = channels.end.min(end) - start;
         let (mut y, mut x) = (io.output.rows().start, 0);
-        let (mut line, mut cells) = (source.line(y), io.output.row(y));
         for tile in 0..tiles {
             let rows = least + usize::from(tile < more);
-            if params.gather {
-                // SAFETY: as in `prepare`, with no more rows.
-                unsafe { gather.pixels::<M, ROWS>(scratch, &mut inputs, [y, x], rows) };
+            // Inside the channels of the share, as is all that is stored.
+            let channel = start - channels.start;
+            let Some(outputs) = cells::<ROWS>(&io.output, [y, x], rows, channel) else { return };
+            let (used, run) = if params.gather {
+                // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
+                unsafe { gather.pixels::<M, ROWS>(scratch, [y, x], rows) };
+                for (row, input) in inputs.iter_mut().take(1).flatten().enumerate().take(rows) {
+                    *input = scratch.wrapping_add(row * run);
+                }
+                (1, run)
+            } else {
+                // SAFETY: padding and spare pixel are in the scratch; the core can execute the
+                // path.
+                unsafe { direct.pixels::<M, ROWS>(&mut inputs, [y, x], rows) }
+            };
+            x += rows;
+            while x >= width {
+                (y, x) = (y + 1, x - width);
+            }
+            let Some(inputs) = inputs.get_mut(..used) else { return };
+            if rows < ROWS {
+                inputs.iter_mut().for_each(|run| repeat_first(run, rows));
             }
             let mut addends = [0; ROWS];
-            let mut outputs = [core::ptr::null_mut(); ROWS];
-            for (row, (addend, output)) in
-                addends.iter_mut().zip(&mut outputs).enumerate().take(rows)
-            {
-                if x == width {
-                    (y, x) = (y + 1, 0);
-                    (line, cells) = (source.line(y), io.output.row(y));
-                }
-                if !params.gather {
-                    // SAFETY: `prepare` has been called; the core can execute the path.
-                    unsafe { source.locate(&mut inputs, row, &line, x) };
-                }
-                if params.weight_zero_point != 0 {
-                    let inputs = inputs.iter().take(used).filter_map(|run| run.get(row));
-                    // SAFETY: each is readable for a run.
-                    let sums = inputs.map(|&run| unsafe { M::sum(run, runs.len as usize) });
-                    let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
-                    let zero = i32::from(params.weight_zero_point);
+            if params.weight_zero_point != 0 {
+                let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
+                // Of a run that is filled up, only the inputs count; others are whole.
+                let len = (runs.count * runs.len) as usize / used;
+                for (row, addend) in addends.iter_mut().enumerate() {
+                    let starts = inputs.iter().filter_map(|run| run.get(row));
+                    // SAFETY: the inputs have just been located or gathered.
+                    let sums = starts.map(|&input| unsafe { M::sum(input, len) });
                     let sum = sums.fold(0, i32::wrapping_add);
+                    let zero = i32::from(params.weight_zero_point);
                     *addend = all.wrapping_sub(sum).wrapping_mul(zero);
                 }
-                let (cells, step) = cells;
-                let at = x * step + (start - channels.start);
-                // All of a pixel's channels in these panels, or the tile is not as it says.
-                let Some(cells) = cells.get(at..at + stored) else { return };
-                *output = cells.as_ptr().cast_mut().cast::<i8>();
-                x += 1;
             }
-            repeat_first(&mut addends, rows);
-            repeat_first(&mut outputs, rows);
-            let Some(inputs) = inputs.get_mut(..used) else { return };
-            inputs.iter_mut().for_each(|run| repeat_first(run, rows));
             let job = Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
-            // SAFETY: inputs are readable for `run` bytes (see `locate`), outputs are cells
-            // of this core's share, and the core can execute the path.
+            // SAFETY: inputs are readable for `run` bytes (see `Direct`), outputs are cells of
+            // this core's share, and the core can execute the path.
             unsafe { M::tile(&job) };
         }
     }
+}
+
+/// Where `rows` pixels of `tile` from (`y`, `x`) on are written from channel `channel` of this
+/// share on; the first again for the others.
+fn cells<const ROWS: usize>(
+    tile: &Tile<'_>,
+    [mut y, mut x]: [usize; 2],
+    rows: usize,
+    channel: usize,
+) -> Option<[*mut i8; ROWS]> {
+    let mut found = [core::ptr::null_mut(); ROWS];
+    let step = tile.layout().pixel_stride as usize;
+    let place = |pixels: &mut [*mut i8], y: usize, x: usize| {
+        let cells = tile.pixels(y, x..x + pixels.len());
+        let mut first = cells.get(channel)?.as_ptr();
+        for pixel in pixels {
+            *pixel = first;
+            first = first.wrapping_add(step);
+        }
+        Some(())
+    };
+    let width = tile.columns().end;
+    if rows == ROWS && x + ROWS <= width {
+        place(&mut found, y, x)?;
+        return Some(found);
+    }
+    let mut rest = found.get_mut(..rows)?;
+    while !rest.is_empty() {
+        let count = rest.len().min(width.checked_sub(x)?);
+        let (here, below) = rest.split_at_mut(count);
+        place(here, y, x)?;
+        rest = below;
+        (y, x) = (y + 1, 0);
+    }
+    repeat_first(&mut found, rows);
+    Some(found)
 }
 
 /// Fills `values` from `len` on with the first.

@@ -2,10 +2,9 @@
 
 use core::ops::Range;
 
-use super::MAX_TAPS;
 use super::driver::Microkernel;
 use crate::kernels::Window;
-use crate::tensor::{Hwc, View};
+use crate::tensor::{Hwc, Layout, View};
 
 /// Pieces of memory to copy, each `len` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -44,55 +43,26 @@ impl<'a> Gather<'a> {
         Self { input, window, zero, run, inside, width }
     }
 
-    /// Writes what only fills up the runs of `count` pixels; its weights are zero.
+    /// Writes the inputs of `count` output pixels from (`y`, `x`) on, row by row.
     ///
     /// # Safety
     ///
-    /// `to` is writable for a run per pixel.
-    pub(super) unsafe fn prepare<M: Microkernel<ROWS>, const ROWS: usize>(
-        &self,
-        to: *mut i8,
-        count: usize,
-    ) {
-        let [down, across] = self.window.taps.map(usize::from);
-        let len = down * across * self.input.hwc().c as usize;
-        for row in 0..count {
-            // SAFETY: behind the inputs of this run.
-            let rest = unsafe { to.add(row * self.run + len) };
-            // SAFETY: the rest of the run.
-            unsafe { M::fill(rest, 0, self.run - len) };
-        }
-    }
-
-    /// Writes the inputs of `count` output pixels from (`y`, `x`) on, row by row, and where
-    /// each begins.
-    ///
-    /// # Safety
-    ///
-    /// As [`prepare`](Self::prepare); the core can execute the path of `M`.
+    /// `to` is writable for a run per pixel; the core can execute the path of `M`.
     pub(super) unsafe fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
         to: *mut i8,
-        inputs: &mut [[*const i8; ROWS]; MAX_TAPS as usize],
         [mut y, mut x]: [usize; 2],
         count: usize,
     ) {
-        let [inputs, ..] = inputs;
-        for (row, input) in inputs.iter_mut().enumerate() {
-            *input = to.wrapping_add(row.min(count) * self.run);
-        }
         let mut done = 0;
-        while done < count {
-            if x == self.width {
-                (y, x) = (y + 1, 0);
-            }
+        while done < count && x < self.width {
             let end = self.width.min(x + (count - done));
             // SAFETY: the runs of the pixels before.
             let to = unsafe { to.add(done * self.run) };
             // SAFETY: `done` and the pixels of this row are no more than `count`.
             unsafe { self.row::<M, ROWS>(to, y, x..end) };
             done += end - x;
-            x = end;
+            (y, x) = (y + 1, 0);
         }
     }
 
@@ -131,8 +101,10 @@ impl<'a> Gather<'a> {
                 unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.clone()) };
                 continue;
             }
-            // SAFETY: as the caller says of `to`.
-            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.start..inside.start) };
+            if columns.start < inside.start {
+                // SAFETY: as the caller says of `to`.
+                unsafe { self.edge::<M, ROWS>(to, iy, columns.start, columns.start..inside.start) };
+            }
             let from_step = usize::from(window.stride[1]) * input.layout().pixel_stride as usize;
             let first = window.source(1, inside.start, 0);
             let last = window.source(1, inside.end - 1, across - 1);
@@ -144,13 +116,15 @@ impl<'a> Gather<'a> {
             // SAFETY: the cells reach from the first window's first byte to the last one's last,
             // since these windows lie inside the image and have no gaps.
             unsafe { M::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
-            // SAFETY: as the caller says of `to`.
-            unsafe { self.edge::<M, ROWS>(to, iy, columns.start, inside.end..columns.end) };
+            if inside.end < columns.end {
+                // SAFETY: as the caller says of `to`.
+                unsafe { self.edge::<M, ROWS>(to, iy, columns.start, inside.end..columns.end) };
+            }
         }
     }
 
-    /// Writes the window rows over input row `iy` of the output pixels `columns`, tap by tap;
-    /// `to` belongs to the pixel in column `first`.
+    /// Writes the window rows over input row `iy` of the output pixels `columns`; `to` belongs to
+    /// the pixel in column `first`.
     ///
     /// # Safety
     ///
@@ -163,24 +137,30 @@ impl<'a> Gather<'a> {
         columns: Range<usize>,
     ) {
         let Self { input, window, .. } = self;
-        let Hwc { w, c, .. } = input.hwc();
+        let Layout { hwc: Hwc { w, c, .. }, pixel_stride, .. } = input.layout();
+        let (c, across) = (c as usize, usize::from(window.taps[1]));
+        let is_dense = window.dilation[1] == 1 && pixel_stride as usize == c;
         for x in columns {
             // SAFETY: the runs of the pixels before.
             let to = unsafe { to.add((x - first) * self.run) };
             let taps = window.range(1, x, w as usize);
-            for tap in 0..usize::from(window.taps[1]) {
+            let taps = taps.start.min(across)..taps.end.min(across);
+            // SAFETY: the taps before the image.
+            unsafe { M::fill(to, self.zero, taps.start * c) };
+            // Adjacent taps together.
+            let together = if is_dense { taps.len().max(1) } else { 1 };
+            for tap in taps.clone().step_by(together) {
                 // SAFETY: the taps before, inside the run.
-                let to = unsafe { to.add(tap * c as usize) };
-                if taps.contains(&tap) {
-                    let at = window.source(1, x, tap);
-                    let cells = input.pixel_cells(iy, at..at + 1);
-                    // SAFETY: as many bytes as a tap has.
-                    unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
-                } else {
-                    // SAFETY: as above.
-                    unsafe { M::fill(to, self.zero, c as usize) };
-                }
+                let to = unsafe { to.add(tap * c) };
+                let at = window.source(1, x, tap);
+                let cells = input.pixel_cells(iy, at..at + together);
+                // SAFETY: as many bytes as these taps have.
+                unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
             }
+            // SAFETY: the taps behind the image, inside the run.
+            let to = unsafe { to.add(taps.end * c) };
+            // SAFETY: as above.
+            unsafe { M::fill(to, self.zero, (across - taps.end) * c) };
         }
     }
 }
