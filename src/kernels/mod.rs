@@ -17,6 +17,8 @@ use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
 #[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub mod avx512vnni;
 pub mod packed;
 pub mod reference;
@@ -339,5 +341,7 @@ pub static REFERENCE: KernelTable = KernelTable::portable(Path::Reference, || tr
 pub static ALL: &[&KernelTable] = &[
     #[cfg(target_arch = "x86_64")]
     &avx512vnni::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::TABLE,
     &REFERENCE,
 ];

@@ -41,11 +41,14 @@ pub(crate) struct Job<'a, const ROWS: usize> {
 ///
 /// # Safety
 ///
-/// [`tile`](Self::tile) reads `run` bytes at each input and writes `stored` bytes at each
-/// output of the first `rows`, no others; [`copy`](Self::copy) reads and writes `len` bytes.
+/// [`tile`](Self::tile) reads `run` inputs at each place and writes `stored` codes at each
+/// output of the first `rows`, no others; [`copy`](Self::copy) reads and writes `len` inputs.
 pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
+
+    /// Bytes of an input that [`copy`](Self::copy) has written.
+    const WIDTH: usize = 1;
 
     /// Computes the tile.
     ///
@@ -59,7 +62,7 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// # Safety
     ///
     /// The core can execute the path's instructions; `from` is readable and `to` writable for
-    /// `len` bytes; they do not overlap.
+    /// `len` inputs; they do not overlap.
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize);
 
     /// Copies pieces of input codes in the form that [`tile`](Self::tile) wants.
@@ -78,18 +81,18 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
         }
     }
 
-    /// Fills `len` bytes with the input code `code` in the form that [`tile`](Self::tile) wants.
+    /// Writes `len` inputs of code `code` in the form that [`tile`](Self::tile) wants.
     ///
     /// # Safety
     ///
-    /// `to` is writable for `len` bytes.
+    /// `to` is writable for `len` inputs.
     unsafe fn fill(to: *mut i8, code: i8, len: usize);
 
     /// The sum of `len` inputs, as [`copy`](Self::copy) left them.
     ///
     /// # Safety
     ///
-    /// The core can execute the path's instructions; `from` is readable for `len` bytes.
+    /// The core can execute the path's instructions; `from` is readable for `len` inputs.
     unsafe fn sum(from: *const i8, len: usize) -> i32;
 }
 
@@ -134,7 +137,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         kernel: core::marker::PhantomData,
     };
     let most_rows = match params.gather {
-        true => (SCRATCH / run.max(1)).min(ROWS),
+        true => (SCRATCH / (run * M::WIDTH).max(1)).min(ROWS),
         false => ROWS,
     };
     // The check of the parameters leaves room for one pixel, and for two where they are needed.
@@ -163,7 +166,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                 unsafe { gather.pixels::<M, ROWS>(source.scratch, [y, x], rows) };
                 for (row, input) in inputs.iter_mut().take(1).flatten().enumerate().take(rows) {
                     // SAFETY: a row of the scratch.
-                    *input = unsafe { source.scratch.add(row * run) };
+                    *input = unsafe { source.scratch.add(row * run * M::WIDTH) };
                 }
             }
             if !params.gather {
@@ -288,7 +291,7 @@ impl<M: Microkernel<ROWS>, const ROWS: usize> Source<'_, M, ROWS> {
         if self.params.gather {
             for row in 0..rows {
                 // SAFETY: `rows` runs fit into the scratch.
-                let rest = unsafe { scratch.add(row * run + len) };
+                let rest = unsafe { scratch.add((row * run + len) * M::WIDTH) };
                 // SAFETY: the bytes behind the inputs of a row; their weights are zero.
                 unsafe { M::fill(rest, 0, run - len) };
             }
