@@ -17,6 +17,8 @@ use crate::tensor::{Hwc, Split, Tile, View};
 use crate::weights::Weights;
 
 #[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
 pub mod avx512vnni;
 #[cfg(feature = "check-kernels")]
 #[allow(unsafe_code)]
@@ -362,5 +364,7 @@ pub const ALL: &[&KernelTable] = &[
     &neon::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx512vnni::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::TABLE,
     &REFERENCE,
 ];

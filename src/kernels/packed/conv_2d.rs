@@ -197,8 +197,8 @@ pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>)
             for x in io.output.columns() {
                 let columns = params.window.range(1, x, w as usize);
                 let (mut sum, mut inputs) = (column.bias, 0i32);
-                for tap in 0..down * across {
-                    let (down, across) = (tap / across, tap % across);
+                let taps = (0..down).flat_map(|d| (0..across).map(move |a| (d, a)));
+                for (tap, (down, across)) in taps.enumerate() {
                     let run = if rows.contains(&down) && columns.contains(&across) {
                         let (y, x) =
                             (params.window.source(0, y, down), params.window.source(1, x, across));

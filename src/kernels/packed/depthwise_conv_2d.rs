@@ -34,7 +34,8 @@ impl DepthwisePacking {
         let common = Self { channels: 16, group: 1, offset: 0, parameters: 3 };
         Some(match path {
             Path::Reference => return None,
-            Path::Neon | Path::Dotprod | Path::I8mm | Path::Avx2 => common,
+            Path::Neon | Path::Dotprod | Path::I8mm => common,
+            Path::Avx2 => Self { parameters: wide::PARAMETERS, ..common },
             Path::Avx512Vnni => {
                 Self { group: 4, offset: 128, parameters: wide::PARAMETERS, ..common }
             }

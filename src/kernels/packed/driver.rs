@@ -46,6 +46,9 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
 
+    /// Bytes of an input that [`copy`](Self::copy) has written.
+    const WIDTH: usize = 1;
+
     /// Computes the tile, panel after panel.
     ///
     /// # Safety
@@ -127,7 +130,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     let scratch = scratch.0.as_mut_ptr().cast::<i8>();
     // The check of the parameters leaves room for one pixel, and for two where they are needed.
     let most_rows = if params.gather {
-        (SCRATCH / run.max(1)).min(ROWS)
+        (SCRATCH / (run * M::WIDTH).max(1)).min(ROWS)
     } else if 2 * run <= SCRATCH || !params.needs_spare(input.hwc(), io.output.hwc(), run) {
         ROWS
     } else {
@@ -141,7 +144,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     let spare = scratch.wrapping_add(run);
     if params.gather {
         for row in 0..most_rows {
-            let rest = scratch.wrapping_add(row * run + runs.len as usize);
+            let rest = scratch.wrapping_add((row * run + runs.len as usize) * M::WIDTH);
             // SAFETY: the end of one of `most_rows` runs, which fit into the scratch.
             unsafe { M::fill(rest, 0, run - runs.len as usize) };
         }
@@ -182,7 +185,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
                 // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
                 unsafe { gather.pixels::<M, ROWS>(scratch, [y, x], rows) };
                 for (row, input) in inputs.iter_mut().take(1).flatten().enumerate().take(rows) {
-                    *input = scratch.wrapping_add(row * run);
+                    *input = scratch.wrapping_add(row * run * M::WIDTH);
                 }
                 (1, run)
             } else {

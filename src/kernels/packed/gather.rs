@@ -25,7 +25,7 @@ pub(super) struct Gather<'a> {
     window: Window,
     /// What padding stands for.
     zero: i8,
-    /// Bytes of a run.
+    /// Inputs of a run.
     run: usize,
     /// Output columns whose windows lie inside the image and have rows without gaps.
     inside: Range<usize>,
@@ -58,7 +58,7 @@ impl<'a> Gather<'a> {
         while done < count && x < self.width {
             let end = self.width.min(x + (count - done));
             // SAFETY: the runs of the pixels before.
-            let to = unsafe { to.add(done * self.run) };
+            let to = unsafe { to.add(done * self.run * M::WIDTH) };
             // SAFETY: `done` and the pixels of this row are no more than `count`.
             unsafe { self.row::<M, ROWS>(to, y, x..end) };
             done += end - x;
@@ -85,11 +85,11 @@ impl<'a> Gather<'a> {
         let inside = self.inside.start.max(columns.start)..self.inside.end.min(columns.end);
         for tap in 0..down {
             // SAFETY: the rows of the window before, inside the run.
-            let to = unsafe { to.add(tap * bytes) };
+            let to = unsafe { to.add(tap * bytes * M::WIDTH) };
             if !taps.contains(&tap) {
                 for i in 0..columns.len() {
                     // SAFETY: the runs of the pixels before.
-                    let to = unsafe { to.add(i * run) };
+                    let to = unsafe { to.add(i * run * M::WIDTH) };
                     // SAFETY: a row of the window in a run.
                     unsafe { M::fill(to, self.zero, bytes) };
                 }
@@ -111,8 +111,9 @@ impl<'a> Gather<'a> {
             let cells = input.pixel_cells(iy, first..last + 1);
             debug_assert!(cells.len() >= (inside.len() - 1) * from_step + bytes);
             // SAFETY: the runs of the pixels before.
-            let at = unsafe { to.add((inside.start - columns.start) * run) };
-            let pieces = Pieces { len: bytes, count: inside.len(), from_step, to_step: *run };
+            let at = unsafe { to.add((inside.start - columns.start) * run * M::WIDTH) };
+            let pieces =
+                Pieces { len: bytes, count: inside.len(), from_step, to_step: run * M::WIDTH };
             // SAFETY: the cells reach from the first window's first byte to the last one's last,
             // since these windows lie inside the image and have no gaps.
             unsafe { M::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
@@ -142,7 +143,7 @@ impl<'a> Gather<'a> {
         let is_dense = window.dilation[1] == 1 && pixel_stride as usize == c;
         for x in columns {
             // SAFETY: the runs of the pixels before.
-            let to = unsafe { to.add((x - first) * self.run) };
+            let to = unsafe { to.add((x - first) * self.run * M::WIDTH) };
             let taps = window.range(1, x, w as usize);
             let taps = taps.start.min(across)..taps.end.min(across);
             // SAFETY: the taps before the image.
@@ -151,14 +152,14 @@ impl<'a> Gather<'a> {
             let together = if is_dense { taps.len().max(1) } else { 1 };
             for tap in taps.clone().step_by(together) {
                 // SAFETY: the taps before, inside the run.
-                let to = unsafe { to.add(tap * c) };
+                let to = unsafe { to.add(tap * c * M::WIDTH) };
                 let at = window.source(1, x, tap);
                 let cells = input.pixel_cells(iy, at..at + together);
                 // SAFETY: as many bytes as these taps have.
                 unsafe { M::copy(to, cells.as_ptr().cast::<i8>(), cells.len()) };
             }
             // SAFETY: the taps behind the image, inside the run.
-            let to = unsafe { to.add(taps.end * c) };
+            let to = unsafe { to.add(taps.end * c * M::WIDTH) };
             // SAFETY: as above.
             unsafe { M::fill(to, self.zero, (across - taps.end) * c) };
         }

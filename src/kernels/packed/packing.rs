@@ -24,7 +24,7 @@ pub struct Packing {
     pub align: u32,
     /// What the kernel adds to every input code before it multiplies.
     pub offset: i32,
-    /// Bytes of scratch memory a kernel has on its stack: for gathered inputs, or for a pixel of
+    /// Inputs for which a kernel has scratch memory on its stack: gathered ones, or a pixel of
     /// padding and a spare one.
     pub scratch: u32,
     /// Numbers per column in the table beside the filters: bias, mantissa and shift, and
@@ -51,7 +51,10 @@ impl Path {
             Self::Neon => Packing { columns: 4, narrow: 4, group: 16, ..arm },
             Self::Dotprod => Packing { columns: 16, narrow: 16, group: 4, ..arm },
             Self::I8mm => Packing { columns: 16, narrow: 16, group: 8, ..arm },
-            Self::Avx2 => Packing { columns: 16, narrow: 16, group: 2, align: 2, ..x86 },
+            Self::Avx2 => {
+                let parameters = wide::PARAMETERS;
+                Packing { columns: 16, narrow: 16, group: 2, align: 2, parameters, ..x86 }
+            }
             Self::Avx512Vnni => {
                 let parameters = wide::PARAMETERS;
                 Packing {
@@ -77,7 +80,7 @@ pub const fn always_gathers(path: Path) -> bool {
 /// Writes what `path` asks besides bias, mantissa and shift into the table of a panel, or of a
 /// block of depthwise channels, that is `width` columns wide.
 pub fn complete(path: Path, table: &mut [i32], width: usize) {
-    if path == Path::Avx512Vnni {
+    if matches!(path, Path::Avx2 | Path::Avx512Vnni) {
         wide::complete(table, width);
     }
 }
