@@ -69,8 +69,7 @@ fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
         let _ = if core == CoreId(0) { feed(core) } else { pipeline.run_core(core) };
     };
     machine.run(core, || ());
-    let taken = *taken.lock().expect("no panics");
-    taken
+    taken.into_inner().expect("no panics")
 }
 
 /// The difference of two times, each the least of a few, so that what other programs take is

@@ -184,7 +184,8 @@ impl Packer<'_> {
         let Some(packing) = self.path.packing() else { return Ok(None) };
         let taps = u32::from(dense.window.taps[0]) * u32::from(dense.window.taps[1]);
         let Some(all) = taps.checked_mul(dense.depth) else { return Ok(None) };
-        let (Some(together), Some(apart)) = (packing.padded(all), packing.padded(dense.depth)) else {
+        let (Some(together), Some(apart)) = (packing.padded(all), packing.padded(dense.depth))
+        else {
             return Ok(None);
         };
         // Gathered inputs are copied, but less is filled up.
