@@ -137,7 +137,14 @@ impl Step {
                 let mut test = cargo(&["test", "--package", "pipeit-rt"]);
                 test.args(["--package", "pipeit-tool", "--target", LINUX_TARGET]);
                 test.arg("--no-fail-fast");
-                vec![emulated(logging(test, skips))]
+                let mut tests = vec![emulated(logging(test, skips), EMULATED_CPU)];
+                // The kernels that other cores have.
+                for cpu in ["cortex-a76", "max"] {
+                    let mut test = cargo(&["test", "--package", "pipeit-rt"]);
+                    test.args(["--target", LINUX_TARGET, "--test", "kernels"]);
+                    tests.push(emulated(test, cpu));
+                }
+                tests
             }
         }
     }
@@ -172,14 +179,14 @@ fn logging(mut test: Command, skips: &SkipLog) -> Command {
 /// Has cargo link for [`LINUX_TARGET`] and run what it linked under emulation.
 ///
 /// Linked statically: with a dynamic C library, threads may hang in the emulator.
-fn emulated(mut test: Command) -> Command {
+fn emulated(mut test: Command, cpu: &str) -> Command {
     let triple = LINUX_TARGET.to_uppercase().replace('-', "_");
     let setting = |name: &str| format!("CARGO_TARGET_{triple}_{name}");
     let flags = "-Ctarget-feature=+crt-static";
     test.env(setting("LINKER"), CROSS_GCC)
         .env(setting("RUSTFLAGS"), flags)
         .env(setting("RUSTDOCFLAGS"), flags)
-        .env(setting("RUNNER"), format!("timeout {EMULATED_LIMIT_S} {QEMU} -cpu {EMULATED_CPU}"))
+        .env(setting("RUNNER"), format!("timeout {EMULATED_LIMIT_S} {QEMU} -cpu {cpu}"))
         .env(format!("CC_{}", LINUX_TARGET.replace('-', "_")), CROSS_GCC)
         .env("PIPEIT_EMULATED", "1");
     test
@@ -228,7 +235,7 @@ mod tests {
 
     #[test]
     fn emulation_is_configured_for_the_target() {
-        let test = emulated(Command::new("cargo"));
+        let test = emulated(Command::new("cargo"), EMULATED_CPU);
         let set: Vec<_> = test.get_envs().filter_map(|(name, _)| name.to_str()).collect();
         assert!(set.contains(&"CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"), "{set:?}");
         assert!(set.contains(&"CC_aarch64_unknown_linux_gnu"), "{set:?}");

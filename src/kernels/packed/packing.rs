@@ -53,9 +53,7 @@ impl Path {
             Self::I8mm => Packing { columns: 16, narrow: 16, group: 8, ..arm },
             Self::Avx2 => {
                 let parameters = wide::PARAMETERS;
-                // Inputs are two bytes wide there.
-                let scratch = x86.scratch / 2;
-                Packing { columns: 16, narrow: 16, group: 2, align: 2, parameters, scratch, ..x86 }
+                Packing { columns: 16, narrow: 16, group: 2, align: 2, parameters, ..x86 }
             }
             Self::Avx512Vnni => {
                 let parameters = wide::PARAMETERS;
