@@ -289,6 +289,11 @@ impl<'a> View<'a> {
         pixels(self.cells, &self.layout, y, columns, 0..self.layout.hwc.c as usize)
     }
 
+    /// All bytes, from the first element to the last.
+    pub(crate) const fn cells(&self) -> &'a [Cell<i8>] {
+        self.cells
+    }
+
     /// The `len` bytes from the first channel of a pixel, on into the next pixels; None when
     /// the tensor's memory ends before.
     pub(crate) fn from_pixel(&self, y: usize, x: usize, len: usize) -> Option<&'a [Cell<i8>]> {
