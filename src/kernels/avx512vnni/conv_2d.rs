@@ -2,14 +2,14 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Columns, Scale, store};
+use super::requantize::{BIAS, Columns, Scale, store};
 use super::vector::{self, Codes, load_codes};
 use crate::kernels::Path;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::gather::Pieces;
 
 /// Pixels of a tile.
-pub(super) const ROWS: usize = 12;
+pub(super) const ROWS: usize = 24;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
 const COLUMNS: usize = 64;
 /// Numbers per column.
@@ -89,7 +89,7 @@ unsafe fn tile(job: &Job<'_, ROWS>) {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn vectors<const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
-    let most = if V > 2 { ROWS / 2 } else { ROWS };
+    let most = if V > 2 { 6 } else { 12 };
     let parts = job.rows.div_ceil(most);
     for i in 0..parts {
         let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
@@ -133,11 +133,11 @@ unsafe fn part<const R: usize, const V: usize>(
     let outputs = outputs.map(|output| output.wrapping_add(panel.first));
     let weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * weights.len(), job.run);
-    let columns = Columns::<V>::new(panel.columns);
-    let biases = columns.row(0);
+    let Some(columns) = Columns::<V>::new(panel.columns) else { return };
+    let mut sums = [[_mm512_setzero_si512(); V]; R];
     // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
     // every four.
-    let mut sums = unsafe { multiply(inputs, weights, biases) };
+    unsafe { multiply(inputs, weights, columns, &mut sums) };
     if job.params.weight_zero_point != 0 {
         for (row, &addend) in sums.iter_mut().zip(job.addends.iter().skip(start)) {
             for sum in row {
@@ -149,7 +149,7 @@ unsafe fn part<const R: usize, const V: usize>(
     unsafe { store(&sums, columns, Scale::of(job.params), &outputs, panel.stored) };
 }
 
-/// `biases + inputs * panel` for `R` rows.
+/// `sums = biases + inputs * panel` for `R` rows.
 ///
 /// # Safety
 ///
@@ -159,11 +159,19 @@ unsafe fn part<const R: usize, const V: usize>(
 unsafe fn multiply<const R: usize, const V: usize>(
     inputs: &[*const i8; R],
     panel: &[[Codes; V]],
-    biases: [__m512i; V],
-) -> [[__m512i; V]; R] {
-    let mut sums = [biases; R];
+    columns: Columns<'_, V>,
+    sums: &mut [[__m512i; V]; R],
+) {
+    // Copied one by one, here and below: arrays as a whole would go through memory.
+    let biases = columns.row::<BIAS>();
+    let mut accumulators = [[_mm512_setzero_si512(); V]; R];
+    for r in 0..R {
+        for v in 0..V {
+            accumulators[r][v] = biases[v];
+        }
+    }
     for (group, weights) in panel.iter().enumerate() {
-        let mut columns = biases;
+        let mut columns = [_mm512_setzero_si512(); V];
         for v in 0..V {
             columns[v] = load_codes(&weights[v]);
         }
@@ -171,11 +179,15 @@ unsafe fn multiply<const R: usize, const V: usize>(
             // SAFETY: group `group` of the readable inputs.
             let input = unsafe { broadcast(inputs[r], group) };
             for v in 0..V {
-                sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
+                accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
             }
         }
     }
-    sums
+    for r in 0..R {
+        for v in 0..V {
+            sums[r][v] = accumulators[r][v];
+        }
+    }
 }
 
 /// Four inputs in every lane.

@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 use core::ops::Range;
 
-use super::requantize::{Codes, Columns, Fast, double};
+use super::requantize::{BIAS, Codes, Columns, Fast, MANTISSA, SHIFT, double};
 use super::vector::{self, first, flip, load_codes};
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
 use crate::kernels::{Io, Path, Window};
@@ -95,11 +95,12 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
                 let block = channel / CHANNELS;
                 let filter = filters.as_chunks().0.get(block * filter..(block + 1) * filter);
                 let table = table.get(block * numbers..(block + 1) * numbers);
-                let (Some(filter), Some(table)) = (filter, table) else { return };
+                let columns = table.and_then(Columns::new);
+                let (Some(filter), Some(columns)) = (filter, columns) else { return };
                 let block = Block {
                     channel,
                     filter,
-                    columns: Columns::new(table),
+                    columns,
                     present: first((channels.end - channel).min(CHANNELS)) as __mmask16,
                 };
                 let offset = (start - rows.start) * to_row + x * to_pixel;
@@ -226,7 +227,7 @@ impl<const FAST: bool> Finish<FAST> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new(params: &PackedDepthwiseConv2d, columns: Columns<'_, 1>) -> Self {
-        let ([mantissas], [shifts]) = (columns.row(1), columns.row(2));
+        let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
         let (fast, codes) = (Fast::new(columns), Codes::new(params.output));
         Self { fast, mantissas, shifts, codes }
     }
@@ -271,7 +272,7 @@ fn ones(taps: usize) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn biases(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
-    let [biases] = block.columns.row(0);
+    let [biases] = block.columns.row::<BIAS>();
     let taps = params.window.taps.iter().map(|&n| i32::from(n)).product::<i32>();
     let moved = taps.wrapping_mul(i32::from(params.weight_zero_point) << 7);
     _mm512_add_epi32(biases, _mm512_set1_epi32(moved))

@@ -4,27 +4,31 @@ use core::arch::x86_64::*;
 
 use super::vector::{LANES, Numbers, first, load_numbers};
 use crate::kernels::Path;
-use crate::kernels::packed::{PackedConv2d, Rounding, complete};
+use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding, complete};
 use crate::quant::{Multiplier, Output};
+
+/// Kinds of numbers in the table of columns; those of the fast form follow.
+pub(super) const BIAS: usize = 0;
+pub(super) const MANTISSA: usize = 1;
+pub(super) const SHIFT: usize = 2;
 
 /// A panel's part of the table of columns, `V` vectors wide.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a, const V: usize>(&'a [[Numbers; V]]);
+pub(super) struct Columns<'a, const V: usize>(&'a [[Numbers; V]; PARAMETERS as usize]);
 
 impl<'a, const V: usize> Columns<'a, V> {
-    pub(super) fn new(table: &'a [i32]) -> Self {
+    pub(super) fn new(table: &'a [i32]) -> Option<Self> {
         let (vectors, _) = table.as_chunks();
-        Self(vectors.as_chunks().0)
+        vectors.as_chunks().0.first_chunk().map(Self)
     }
 
+    /// The numbers of one kind.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn row(self, number: usize) -> [__m512i; V] {
+    pub(super) fn row<const KIND: usize>(self) -> [__m512i; V] {
         let mut vectors = [_mm512_setzero_si512(); V];
-        if let Some(row) = self.0.get(number) {
-            for (vector, numbers) in vectors.iter_mut().zip(row) {
-                *vector = load_numbers(numbers);
-            }
+        for v in 0..V {
+            vectors[v] = load_numbers(&self.0[KIND][v]);
         }
         vectors
     }
@@ -97,7 +101,7 @@ unsafe fn store_double<const V: usize>(
     targets: &[*mut i8],
     len: usize,
 ) {
-    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (mantissas, shifts) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
     let (codes, first) = (Codes::<V>::new(output), first(len));
     for (sums, &target) in sums.iter().zip(targets) {
         let mut steps = *sums;
@@ -120,7 +124,7 @@ unsafe fn store_once<const V: usize>(
     targets: &[*mut i8],
     len: usize,
 ) {
-    let (mantissas, shifts) = (columns.row(1), columns.row(2));
+    let (mantissas, shifts) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
     let (codes, first) = (Codes::<V>::new(output), first(len));
     for (sums, &target) in sums.iter().zip(targets) {
         let mut steps = *sums;
@@ -146,11 +150,11 @@ impl<const V: usize> Fast<V> {
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(columns: Columns<'_, V>) -> Self {
         Self {
-            doubled: columns.row(3),
-            doubled_odd: columns.row(4),
-            constants: columns.row(5),
-            constants_odd: columns.row(6),
-            shifts: columns.row(7),
+            doubled: columns.row::<3>(),
+            doubled_odd: columns.row::<4>(),
+            constants: columns.row::<5>(),
+            constants_odd: columns.row::<6>(),
+            shifts: columns.row::<7>(),
         }
     }
 
@@ -179,11 +183,11 @@ impl Fast<1> {
         if !(-30..0).contains(&multiplier.shift) {
             return None;
         }
-        let mut table = [0; LANES * 8];
+        let mut table = [0; LANES * PARAMETERS as usize];
         table.get_mut(LANES..2 * LANES)?.fill(multiplier.mantissa);
         table.get_mut(2 * LANES..3 * LANES)?.fill(multiplier.shift);
         complete(Path::Avx512Vnni, &mut table, LANES);
-        Some(Self::new(Columns::new(&table)))
+        Columns::new(&table).map(|columns| Self::new(columns))
     }
 }
 

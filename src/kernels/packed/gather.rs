@@ -31,6 +31,8 @@ pub(super) struct Gather<'a> {
     inside: Range<usize>,
     /// Output columns.
     width: usize,
+    /// Each output pixel sees the input pixel at its place, and there are no gaps.
+    flat: bool,
 }
 
 impl<'a> Gather<'a> {
@@ -40,7 +42,12 @@ impl<'a> Gather<'a> {
             window.taps[1] == 1 || window.dilation[1] == 1 && layout.pixel_stride == layout.hwc.c;
         let inside = if dense { window.inside(1, layout.hwc.w as usize) } else { 0..0 };
         let inside = inside.start.min(width)..inside.end.min(width);
-        Self { input, window, zero, run, inside, width }
+        let flat = window.taps == [1, 1]
+            && window.stride == [1, 1]
+            && window.pad == [0, 0]
+            && layout.hwc.w as usize == width
+            && layout.is_contiguous();
+        Self { input, window, zero, run, inside, width, flat }
     }
 
     /// Writes the inputs of `count` output pixels from (`y`, `x`) on, row by row.
@@ -54,6 +61,14 @@ impl<'a> Gather<'a> {
         [mut y, mut x]: [usize; 2],
         count: usize,
     ) {
+        let c = self.input.hwc().c as usize;
+        let first = (y * self.width + x) * c;
+        let flat = self.input.cells().get(first..first + count * c).filter(|_| self.flat);
+        if let Some(cells) = flat {
+            let pieces = Pieces { len: c, count, from_step: c, to_step: self.run * M::WIDTH };
+            // SAFETY: as many cells as the pixels have; the caller's promise for `to`.
+            return unsafe { M::copy_pieces(to, cells.as_ptr().cast::<i8>(), pieces) };
+        }
         let mut done = 0;
         while done < count && x < self.width {
             let end = self.width.min(x + (count - done));
@@ -130,6 +145,7 @@ impl<'a> Gather<'a> {
     /// # Safety
     ///
     /// As [`pixels`](Self::pixels).
+    #[inline]
     unsafe fn edge<M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
         to: *mut i8,

@@ -18,3 +18,5 @@ mod wide;
 pub use conv_2d::{MAX_TAPS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
 pub use packing::{Packing, Runs, always_gathers, complete};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use wide::PARAMETERS;

@@ -4,7 +4,7 @@
 /// Numbers per column: bias, mantissa, shift; then the mantissa doubled, the same for the odd
 /// columns, a constant of 64 bits for the even columns and one for the odd, and the shift to the
 /// right.
-pub(super) const PARAMETERS: u32 = 8;
+pub(crate) const PARAMETERS: u32 = 8;
 
 /// Writes the numbers behind bias, mantissa and shift.
 ///
