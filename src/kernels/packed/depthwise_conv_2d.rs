@@ -33,7 +33,8 @@ impl DepthwisePacking {
         let common = Self { channels: 16, group: 1, offset: 0, parameters: 3 };
         Some(match path {
             Path::Reference => return None,
-            Path::Neon | Path::Dotprod | Path::I8mm | Path::Avx2 => common,
+            Path::Neon | Path::Avx2 => common,
+            Path::Dotprod | Path::I8mm => Self { group: 4, ..common },
             Path::Avx512Vnni => Self { group: 4, offset: 128, ..common },
         })
     }
