@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod conv_2d;
+mod depthwise_conv_2d;
 
 use super::{KernelTable, Path, neon};
 
@@ -10,6 +11,7 @@ pub static TABLE: KernelTable = KernelTable {
     path: Path::Dotprod,
     supported,
     packed_conv_2d: Some(conv_2d::packed_conv_2d),
+    packed_depthwise_conv_2d: Some(depthwise_conv_2d::packed_depthwise_conv_2d),
     ..neon::TABLE
 };
 

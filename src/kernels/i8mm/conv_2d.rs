@@ -39,7 +39,7 @@ unsafe impl Microkernel<ROWS> for I8mm {
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        let tile = if job.rows <= 2 { tile::<1> } else { tile::<2> };
+        let tile = if job.rows <= 2 { tile::<1, 2> } else { tile::<2, 4> };
         // SAFETY: the caller's promise.
         unsafe { tile(job) };
     }
@@ -95,13 +95,13 @@ fn high_halves(a: int32x4_t, b: int32x4_t) -> int32x4_t {
     vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)))
 }
 
-/// The tile of `P` pairs of rows.
+/// The tile of `R` rows, which are `P` pairs.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
+unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
     let steps = job.run / 16;
     let (weights, _) = vectors(job.panels).as_chunks::<16>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
@@ -154,7 +154,7 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
         }
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
-        let mut rows = [[b0; 4]; ROWS];
+        let mut rows = [[b0; 4]; R];
         for (pair, sums) in rows.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
             let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
             *pair = [
@@ -176,13 +176,13 @@ unsafe fn tile<const P: usize>(job: &Job<'_, ROWS>) {
         }
         let codes = scale.codes(rows, &multipliers);
         if left < 16 {
-            for (to, &codes) in outputs.iter().zip(&codes).take(2 * P) {
+            for (to, &codes) in outputs.iter().zip(&codes) {
                 // SAFETY: the rest of the columns to store.
                 unsafe { store_part(*to, codes, left) };
             }
             return;
         }
-        for (to, &codes) in outputs.iter_mut().zip(&codes).take(2 * P) {
+        for (to, &codes) in outputs.iter_mut().zip(&codes) {
             // SAFETY: 16 of the columns to store.
             unsafe { store_next(to, codes) };
         }

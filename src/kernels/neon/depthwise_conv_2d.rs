@@ -72,8 +72,8 @@ pub(in crate::kernels) struct Outputs<'a> {
 ///
 /// # Safety
 ///
-/// From the pixels in `rows` on, those are readable that the windows see and one more; `stored`
-/// codes are writable at each output; the core can execute the kernel's instructions.
+/// From the pixels in `rows` on, those are readable that the windows see and those that fill up
+/// groups of taps; `stored` codes are writable at each output; the core can execute the kernel's instructions.
 pub(in crate::kernels) type Line = unsafe fn(&Outputs<'_>);
 
 /// The image columns and channels that are put into scratch memory at a time.
@@ -113,14 +113,15 @@ pub(in crate::kernels) unsafe fn run(
     let (height, width) = (input.hwc().h as usize, input.hwc().w as usize);
     let [down, _] = window.taps.map(usize::from);
     let [down_stride, stride] = window.stride.map(usize::from);
-    let [down_step, _] = window.dilation.map(usize::from);
+    let [down_step, dilation] = window.dilation.map(usize::from);
     let [above, left] = window.pad.map(usize::from);
-    // Rows and pixels of a row that a window spans; a kernel may read one pixel more.
+    // Rows and pixels of a row that a window spans, those included that fill up groups of taps.
     let [span_down, span] = [0, 1].map(|axis| {
         let at = |pair: [u16; 2]| pair.get(axis).copied().map_or(0, usize::from);
         at(window.taps).wrapping_sub(1).wrapping_mul(at(window.dilation)).wrapping_add(1)
     });
-    let capacity = (PIXELS / span_down.max(1)).saturating_sub(1);
+    let filler = (packing.group as usize).wrapping_sub(1).wrapping_mul(dilation);
+    let capacity = (PIXELS / span_down.max(1)).saturating_sub(filler);
     if down > MAX_DOWN || span > capacity {
         return portable(params, weights, io);
     }
@@ -139,7 +140,7 @@ pub(in crate::kernels) unsafe fn run(
         let padding = left.saturating_sub(start * stride).min(pixels);
         let first = (start * stride).saturating_sub(left);
         let inside = width.saturating_sub(first).min(pixels - padding);
-        let row_len = pixels + 1;
+        let row_len = pixels + filler;
         for channel in channels.clone().step_by(BLOCK) {
             let block = channel / BLOCK;
             let (Some(weights), Some(&[b0, b1, b2, b3, m0, m1, m2, m3, s0, s1, s2, s3])) = (
@@ -158,6 +159,19 @@ pub(in crate::kernels) unsafe fn run(
                 left: padding,
                 first,
                 inside,
+            };
+            let mut outputs = Outputs {
+                rows: [scratch; MAX_DOWN],
+                stride,
+                weights,
+                biases: [b0, b1, b2, b3],
+                multipliers: Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] },
+                scale,
+                to: core::ptr::null_mut(),
+                to_step: 0,
+                count,
+                stored,
+                params,
             };
             // The next input row to come, and the place of the first that an output row sees,
             // in rows of scratch memory.
@@ -180,22 +194,6 @@ pub(in crate::kernels) unsafe fn run(
                     unsafe { source.put(to.cast(), row) };
                     next += 1;
                 }
-                let mut outputs = Outputs {
-                    rows: [scratch; MAX_DOWN],
-                    stride,
-                    weights,
-                    biases: [b0, b1, b2, b3],
-                    multipliers: Multipliers {
-                        mantissas: [m0, m1, m2, m3],
-                        shifts: [s0, s1, s2, s3],
-                    },
-                    scale,
-                    to: core::ptr::null_mut(),
-                    to_step: 0,
-                    count,
-                    stored,
-                    params,
-                };
                 for (tap, row) in outputs.rows.iter_mut().enumerate().take(down) {
                     let mut at = place + tap * down_step;
                     if at >= span_down {
@@ -209,8 +207,8 @@ pub(in crate::kernels) unsafe fn run(
                 let Some(cells) = cells.get(at..at + (count - 1) * step + stored) else { return };
                 outputs.to = cells.as_ptr().cast_mut().cast();
                 outputs.to_step = step;
-                // SAFETY: the rows have been put there, with room for a pixel more; the cells
-                // are of this core's share.
+                // SAFETY: the rows have been put there, with room for what fills up groups; the
+                // cells are of this core's share.
                 unsafe { line(&outputs) };
                 place += down_stride;
                 while place >= span_down {

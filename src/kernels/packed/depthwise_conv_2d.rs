@@ -34,7 +34,8 @@ impl DepthwisePacking {
         let common = Self { channels: 16, group: 1, offset: 0, parameters: 3 };
         Some(match path {
             Path::Reference => return None,
-            Path::Neon | Path::Dotprod | Path::I8mm => common,
+            Path::Neon => common,
+            Path::Dotprod | Path::I8mm => Self { group: 4, ..common },
             Path::Avx2 => Self { parameters: wide::PARAMETERS, ..common },
             Path::Avx512Vnni => {
                 Self { group: 4, offset: 128, parameters: wide::PARAMETERS, ..common }

@@ -1,0 +1,220 @@
+//! Depthwise convolution with `sdot`: four taps of a window row at a time.
+//!
+//! Four pixels are interleaved, so that the four codes of a channel are adjacent. Where the
+//! window is three pixels wide and moves by one, those four pixels serve two outputs: the
+//! second has its weights one byte further on.
+
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use crate::kernels::neon::depthwise_conv_2d::{Line, Outputs, run};
+use crate::kernels::packed::PackedDepthwiseConv2d;
+use crate::kernels::{Io, Path};
+use crate::weights::Weights;
+
+/// The kernel of [`PackedDepthwiseConv2d`].
+///
+/// # Safety
+///
+/// The core has `sdot`.
+pub(super) unsafe fn packed_depthwise_conv_2d(
+    params: &PackedDepthwiseConv2d,
+    weights: &Weights<'_>,
+    io: &Io<'_>,
+) {
+    let window = &params.window;
+    let line: Line = match (window.taps, window.stride) {
+        _ if params.weight_zero_point != 0 || window.dilation != [1, 1] => any,
+        ([3, 3], [_, 1]) => shared,
+        ([3, 3], [_, 2]) => apart,
+        _ => any,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { run(Path::Dotprod, line, params, weights, io) };
+}
+
+/// Adds to each sum four products of adjacent codes and weights.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot(mut sums: int32x4_t, weights: int8x16_t, codes: int8x16_t) -> int32x4_t {
+    // SAFETY: reads and writes registers only; the core has the instruction.
+    unsafe {
+        asm!(
+            "sdot {sums:v}.4s, {weights:v}.16b, {codes:v}.16b",
+            sums = inout(vreg) sums,
+            weights = in(vreg) weights,
+            codes = in(vreg) codes,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// Four pixels channel by channel.
+#[inline]
+#[target_feature(enable = "neon")]
+fn interleaved([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
+    let (ab, cd) = (vzipq_s8(a, b), vzipq_s8(c, d));
+    let pairs = |a: int8x16_t, b: int8x16_t| {
+        let pairs = vzipq_s16(vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b));
+        (vreinterpretq_s8_s16(pairs.0), vreinterpretq_s8_s16(pairs.1))
+    };
+    let (low, high) = (pairs(ab.0, cd.0), pairs(ab.1, cd.1));
+    [low.0, low.1, high.0, high.1]
+}
+
+/// Computes outputs, four and then two at a time.
+///
+/// # Safety
+///
+/// As [`Line`]; the window is 3x3, moves by one pixel and has no gaps.
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn shared(outputs: &Outputs<'_>) {
+    let mut at = 0;
+    while at + 4 <= outputs.count {
+        // SAFETY: four of the outputs.
+        unsafe { shared_pairs::<2, 4>(outputs, at) };
+        at += 4;
+    }
+    let Some(last) = outputs.count.checked_sub(2) else {
+        // SAFETY: the only output.
+        return unsafe { any(outputs) };
+    };
+    while at < outputs.count {
+        // SAFETY: two of the outputs; the last of an odd number has one before it again.
+        unsafe { shared_pairs::<1, 2>(outputs, at.min(last)) };
+        at += 2;
+    }
+}
+
+/// Computes `PAIRS` pairs of outputs, `N` outputs in all, from output `at` on.
+///
+/// # Safety
+///
+/// As [`shared`]; these are some of the outputs.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn shared_pairs<const PAIRS: usize, const N: usize>(outputs: &Outputs<'_>, at: usize) {
+    let mut sums = [outputs.biases; N];
+    let (weights, _) = outputs.weights.as_chunks::<4>();
+    for (row, weights) in outputs.rows.iter().zip(weights).take(3) {
+        let mut pixel = row.wrapping_add(at);
+        for sums in sums.as_chunks_mut::<2>().0.iter_mut().take(PAIRS) {
+            let mut pixels = [vdupq_n_s8(0); 4];
+            for (i, codes) in pixels.iter_mut().enumerate() {
+                // SAFETY: a pixel that the windows of the two outputs see.
+                *codes = unsafe { pixel.wrapping_add(i).read() };
+            }
+            pixel = pixel.wrapping_add(2);
+            let [first, second] = sums;
+            let codes = interleaved(pixels);
+            for (((first, second), &codes), &weights) in
+                first.iter_mut().zip(second).zip(&codes).zip(weights)
+            {
+                *first = dot(*first, weights, codes);
+                let later = vshlq_n_u32::<8>(vreinterpretq_u32_s8(weights));
+                *second = dot(*second, vreinterpretq_s8_u32(later), codes);
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { outputs.finish(sums, at) };
+}
+
+/// Computes outputs, two at a time.
+///
+/// # Safety
+///
+/// As [`Line`]; the window is 3x3, moves by two pixels and has no gaps.
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn apart(outputs: &Outputs<'_>) {
+    let (weights, _) = outputs.weights.as_chunks::<4>();
+    let mut at = 0;
+    while at + 2 <= outputs.count {
+        let mut sums = [outputs.biases; 2];
+        for (row, weights) in outputs.rows.iter().zip(weights).take(3) {
+            let mut pixel = row.wrapping_add(2 * at);
+            for sums in &mut sums {
+                let mut pixels = [vdupq_n_s8(0); 3];
+                for (i, codes) in pixels.iter_mut().enumerate() {
+                    // SAFETY: a pixel that the window sees.
+                    *codes = unsafe { pixel.wrapping_add(i).read() };
+                }
+                pixel = pixel.wrapping_add(2);
+                let [a, b, c] = pixels;
+                // Any pixel may be the fourth: its weight is zero.
+                let codes = interleaved([a, b, c, c]);
+                for ((sums, &codes), &weights) in sums.iter_mut().zip(&codes).zip(weights) {
+                    *sums = dot(*sums, weights, codes);
+                }
+            }
+        }
+        // SAFETY: two of the outputs.
+        unsafe { outputs.finish(sums, at) };
+        at += 2;
+    }
+    if at < outputs.count {
+        // SAFETY: the last output.
+        unsafe { one(outputs, at) };
+    }
+}
+
+/// Computes outputs for any window.
+///
+/// # Safety
+///
+/// As [`Line`].
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn any(outputs: &Outputs<'_>) {
+    for at in 0..outputs.count {
+        // SAFETY: one of the outputs.
+        unsafe { one(outputs, at) };
+    }
+}
+
+/// Computes output `at`.
+///
+/// # Safety
+///
+/// As [`Line`]; it is one of the outputs.
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn one(outputs: &Outputs<'_>, at: usize) {
+    let window = &outputs.params.window;
+    let [down, across] = window.taps.map(usize::from);
+    let [_, step] = window.dilation.map(usize::from);
+    let mut sums = outputs.biases;
+    // Of the codes, for weights whose zero point is not 0.
+    let mut inputs = [vdupq_n_s32(0); 4];
+    let (groups, _) = outputs.weights.as_chunks::<4>();
+    for (row, groups) in outputs.rows.iter().zip(groups.chunks(across.div_ceil(4))).take(down) {
+        let mut pixel = row.wrapping_add(at * outputs.stride);
+        let mut left = across;
+        for weights in groups {
+            let mut pixels = [vdupq_n_s8(0); 4];
+            for codes in &mut pixels {
+                // SAFETY: a pixel that the window sees, or one of those behind.
+                *codes = unsafe { pixel.read() };
+                pixel = pixel.wrapping_add(step);
+            }
+            let codes = interleaved(pixels);
+            for ((sums, &codes), &weights) in sums.iter_mut().zip(&codes).zip(weights) {
+                *sums = dot(*sums, weights, codes);
+            }
+            if outputs.params.weight_zero_point != 0 {
+                // One for each tap, none for what fills up the group.
+                let taps = 0x0101_0101u32 >> (8 * 4usize.saturating_sub(left).min(3));
+                let taps = vreinterpretq_s8_u32(vdupq_n_u32(taps));
+                for (inputs, &codes) in inputs.iter_mut().zip(&codes) {
+                    *inputs = dot(*inputs, taps, codes);
+                }
+            }
+            left = left.saturating_sub(4);
+        }
+    }
+    let zero_point = vdupq_n_s32(outputs.params.weight_zero_point.into());
+    for (sums, &inputs) in sums.iter_mut().zip(&inputs) {
+        *sums = vmlsq_s32(*sums, inputs, zero_point);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { outputs.finish([sums], at) };
+}
