@@ -45,7 +45,7 @@ pub enum Objective {
     /// The period; the latency among plans of equal period.
     #[default]
     Throughput,
-    /// The energy of a frame; the latency among plans of equal energy.
+    /// The energy of a frame.
     Energy,
 }
 
@@ -150,7 +150,10 @@ impl<'a> Explorer<'a> {
                 Objective::Throughput => Criterion::Period,
                 Objective::Energy => Criterion::Energy,
             };
-            self.front(&[first, Criterion::Latency, Criterion::Ram]).into_iter().next()
+            let front = self.front(&[first, Criterion::Latency, Criterion::Ram]);
+            let least = front.first()?.value(first) * (1.0 + EQUAL);
+            let equal = front.into_iter().filter(|candidate| candidate.value(first) <= least);
+            equal.min_by(|a, b| a.prediction.latency_ns.total_cmp(&b.prediction.latency_ns))
         }
     }
 
