@@ -163,16 +163,18 @@ impl Costs {
     }
 
     /// With these hand-over times: `ns(cut, from, to)` is what a team of cluster `to` spends on
-    /// taking over a frame before layer `cut`, from a stage on cluster `from`, or from the source
-    /// when that is `None`. Infinite where there can be no cut.
+    /// taking over a frame before layer `cut` from a stage on cluster `from`. Before layer 0 it is
+    /// asked once, with no `from`, for taking a frame from the source. Infinite where there can
+    /// be no cut.
     #[must_use]
     pub fn with_handover(mut self, ns: impl Fn(usize, Option<usize>, usize) -> f64) -> Self {
-        for cut in 0..self.layers {
-            for from in 0..=self.clusters.len() {
-                for to in 0..self.clusters.len() {
+        for to in 0..self.clusters.len() {
+            let source = self.handover_index(0, self.clusters.len(), to);
+            self.handover_ns[source] = ns(0, None, to).max(0.0);
+            for cut in 1..self.layers {
+                for from in 0..self.clusters.len() {
                     let at = self.handover_index(cut, from, to);
-                    let from = Some(from).filter(|&from| from < self.clusters.len());
-                    self.handover_ns[at] = ns(cut, from, to).max(0.0);
+                    self.handover_ns[at] = ns(cut, Some(from), to).max(0.0);
                 }
             }
         }

@@ -129,7 +129,7 @@ fn cases() -> impl Strategy<Value = Case> {
             0 => 0.0,
             1 => handovers[cut * (clusters + 1) * clusters].min(9.0),
             _ if cut == 0 => handovers[to].min(9.0),
-            _ => handovers[(cut * (clusters + 1) + from.unwrap_or(clusters)) * clusters + to],
+            _ => handovers[(cut * (clusters + 1) + from.unwrap()) * clusters + to],
         });
         Case { costs, cores, replication, bytes, limits }
     })
