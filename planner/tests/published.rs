@@ -58,7 +58,7 @@ fn one_contention_constant_holds_for_both_networks() {
     let fitted = fit_contention(&all);
     println!("contention {fitted:.3} by all");
     let board = pipeit_planner::board::Board::built_in("rk3399pro").unwrap();
-    assert!((fitted - board.memory.contention).abs() < 0.01);
+    assert!((fitted - board.memory.contention).abs() < 5e-4);
     for (name, other) in networks.into_iter().zip(networks.into_iter().rev()) {
         let held_out = fit_contention(&of(other));
         println!("contention {held_out:.3} by {other}");

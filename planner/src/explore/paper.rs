@@ -55,24 +55,24 @@ struct Flow {
     period_ns: f64,
 }
 
-/// All layers start in the first stage. Between neighbours, layers flow down for as long as the
-/// later stage then takes no longer than the earlier one, until no cut moves any more.
+/// All layers start in the first stage. Neighbours share theirs so that the slower of the two
+/// is as fast as can be, from the first pair to the last, until no cut moves any more.
 fn work_flow(costs: &Costs, teams: &[Team]) -> Flow {
-    let layers = costs.layers();
-    let mut ends = vec![layers; teams.len()];
+    let mut ends = vec![costs.layers(); teams.len()];
     loop {
         let mut is_stable = true;
         for (pair, two) in teams.windows(2).enumerate() {
             let &[first, second] = two else { continue };
             let start = if pair == 0 { 0 } else { ends[pair - 1] };
-            let (mut cut, end) = (ends[pair], ends[pair + 1]);
-            while cut > start
-                && costs.work_ns(cut - 1..end, second) <= costs.work_ns(start..cut - 1, first)
-            {
-                cut -= 1;
+            let end = ends[pair + 1];
+            let slower_ns = |cut: usize| {
+                costs.work_ns(start..cut, first).max(costs.work_ns(cut..end, second))
+            };
+            let best = (start..=end).min_by(|&a, &b| slower_ns(a).total_cmp(&slower_ns(b)));
+            if let Some(cut) = best.filter(|&cut| slower_ns(cut) < slower_ns(ends[pair])) {
+                ends[pair] = cut;
+                is_stable = false;
             }
-            is_stable &= cut == ends[pair];
-            ends[pair] = cut;
         }
         if is_stable {
             break;
