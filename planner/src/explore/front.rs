@@ -77,6 +77,7 @@ impl Front<'_> {
         let used = self.space.used;
         let mut row = vec![Vec::new(); rows[0].len()];
         let mut rates = Rates::default();
+        let need = self.space.need(end, self.limits.period_ns);
         for (cut, before) in rows.iter().enumerate().rev() {
             self.space.rates(cut..end, None, &mut rates);
             if self.space.shortest_period_ns(&rates) > self.limits.period_ns {
@@ -90,9 +91,12 @@ impl Front<'_> {
                 self.space.rates(cut..end, Some(set), &mut rates);
                 for (allotment, stages) in self.stages(cut, end, &rates).iter().enumerate() {
                     let allotment = &self.space.allotments[allotment];
-                    for &room in &allotment.fits {
-                        let target = allotment.set * used + room as usize + allotment.used;
-                        let state = from + room as usize;
+                    for room in (0..used).filter(|&room| allotment.fits[room]) {
+                        if !self.space.has_left(room + allotment.used, need) {
+                            continue;
+                        }
+                        let target = allotment.set * used + room + allotment.used;
+                        let state = from + room;
                         for (index, label) in (0..).zip(&before[state]) {
                             for stage in stages {
                                 let mut values = stage.values;

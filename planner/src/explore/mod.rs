@@ -26,6 +26,9 @@ use sweep::{Bottleneck, Spent, Table};
 /// Periods that differ by less than this share of them count as equal.
 const EQUAL: f64 = 1e-9;
 
+/// By which factor the period of the first attempt is above what cannot be beaten.
+const TIGHT: f64 = 1.1;
+
 /// Memory that a plan takes, as a sum over its stages.
 pub trait Memory {
     /// Bytes that a stage of `layers` with `teams` teams adds: the arenas of its teams, and the
@@ -143,7 +146,9 @@ impl<'a> Explorer<'a> {
         if self.is_unlimited() {
             match objective {
                 Objective::Throughput => self.fastest(),
-                Objective::Energy => self.least_spent(self.limits.period_ns, true),
+                Objective::Energy => {
+                    self.least_spent(self.busy_sets(), self.limits.period_ns, true)
+                }
             }
         } else {
             let first = match objective {
@@ -258,21 +263,40 @@ impl<'a> Explorer<'a> {
         let known = known.fold(self.limits.period_ns, f64::min);
         let known = known.min(self.costs.predict(&paper(self.costs)).period_ns);
         let mut cap_ns = known * (1.0 + EQUAL);
+        let mut periods = Vec::new();
         for busy in self.busy_sets() {
             let space = Space::new(self.costs, busy, self.replication);
-            let table = Table::any_stages(&space, &Bottleneck { cap_ns });
-            if let Some((period_ns, _)) = table.best(&space) {
+            // A tight cap makes for a quick search; one that is too tight, for a vain one.
+            let (least_ns, mut slack) = (space.least_period_ns().max(1.0), TIGHT);
+            let period_ns = loop {
+                let tried_ns = least_ns * slack;
+                let measure = Bottleneck { cap_ns: cap_ns.min(tried_ns) };
+                let best = Table::any_stages(&space, &measure).best(&space);
+                if best.is_some() || tried_ns >= cap_ns {
+                    break best.map(|(period_ns, _)| period_ns);
+                }
+                slack *= slack;
+            };
+            if let Some(period_ns) = period_ns {
                 cap_ns = cap_ns.min(period_ns * (1.0 + EQUAL));
+                periods.push((busy, period_ns));
             }
         }
-        self.least_spent(cap_ns, false)
+        let fastest = periods.into_iter().filter(|&(_, period_ns)| period_ns <= cap_ns);
+        self.least_spent(fastest.map(|(busy, _)| busy), cap_ns, false)
     }
 
-    /// The least sum over the stages of energy or latency at periods up to `cap_ns`.
-    fn least_spent(&self, cap_ns: f64, energy_first: bool) -> Option<Candidate> {
+    /// The least sum over the stages of energy or latency at periods up to `cap_ns`, over plans
+    /// for these sets of clusters.
+    fn least_spent(
+        &self,
+        busy_sets: impl Iterator<Item = ClusterSet>,
+        cap_ns: f64,
+        energy_first: bool,
+    ) -> Option<Candidate> {
         let measure = Spent { cap_ns, energy_first };
         let mut best: Option<([f64; 2], Plan)> = None;
-        for busy in self.busy_sets() {
+        for busy in busy_sets {
             let space = Space::new(self.costs, busy, self.replication);
             let table = Table::any_stages(&space, &measure);
             if let Some((spent, state)) = table.best(&space)

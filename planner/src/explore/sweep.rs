@@ -49,11 +49,11 @@ impl Measure for Bottleneck {
     }
 
     fn stage(&self, space: &Space<'_>, rates: &Rates, best: &mut [(f64, u32)]) {
-        for (index, shape) in space.shapes.iter().enumerate() {
-            let period_ns = space.work(shape, rates).period_ns;
-            let best = &mut best[shape.allotment];
-            if period_ns < best.0 && period_ns <= self.cap_ns {
-                *best = (period_ns, index as u32);
+        // The shape is left open: periods alone do not say which of equal plans is best.
+        for (allotment, best) in space.allotments.iter().zip(best) {
+            let period_ns = space.period_ns(allotment, rates);
+            if period_ns <= self.cap_ns {
+                *best = (period_ns, 0);
             }
         }
     }
@@ -122,8 +122,8 @@ pub(super) struct Table<V> {
 struct Row<V> {
     /// By clusters of the last stage, then cores used.
     cells: Vec<Cell<V>>,
-    /// The sets of clusters to which there is any way.
-    reached: Vec<usize>,
+    /// The sets of clusters to which there is any way, with the cores used.
+    reached: Vec<(usize, Vec<u32>)>,
 }
 
 impl<V: Copy + PartialOrd> Table<V> {
@@ -132,7 +132,7 @@ impl<V: Copy + PartialOrd> Table<V> {
         let mut table = Self::empty::<M>(space);
         if let Some(row) = table.rows.first_mut() {
             row.cells[0].value = M::ZERO;
-            row.reached.push(0);
+            row.reached.push((0, vec![0]));
         }
         table
     }
@@ -171,7 +171,9 @@ impl<V: Copy + PartialOrd> Table<V> {
     /// The least value of the whole network and the state that has it.
     pub(super) fn best(&self, space: &Space<'_>) -> Option<(V, usize)> {
         let row = self.rows.last()?;
-        let states = row.reached.iter().flat_map(|set| set * space.used..(set + 1) * space.used);
+        let states = row.reached.iter().flat_map(|(set, all)| {
+            all.iter().map(move |&used| set * space.used + used as usize)
+        });
         let less = |a: usize, b: usize| if row.cells[b].value < row.cells[a].value { b } else { a };
         states.reduce(less).map(|state| (row.cells[state].value, state))
     }
@@ -220,40 +222,50 @@ impl<'a, M: Measure> Worker<'a, M> {
             if self.space.shortest_period_ns(&self.rates) > self.measure.cap_ns() {
                 break;
             }
-            for &set in &before[cut].reached {
-                self.space.rates(cut..end, Some(set), &mut self.rates);
+            for (set, used) in &before[cut].reached {
+                self.space.rates(cut..end, Some(*set), &mut self.rates);
                 self.best.fill((M::WORST, 0));
                 self.measure.stage(self.space, &self.rates, &mut self.best);
-                let from = set * self.space.used;
-                self.extend(cut, from, &before[cut].cells[from..], &mut row);
+                self.extend(cut, *set, used, &before[cut].cells, &mut row);
             }
         }
-        let used = self.space.used;
-        let is_reached = |set: &usize| {
-            row.cells[set * used..(set + 1) * used].iter().any(|cell| cell.value < M::WORST)
-        };
-        row.reached = (0..self.space.sets).filter(is_reached).collect();
+        let need = self.space.need(end, self.measure.cap_ns());
+        for set in 0..self.space.sets {
+            let cells = &row.cells[set * self.space.used..(set + 1) * self.space.used];
+            let is_reached = |&used: &u32| {
+                let used = used as usize;
+                cells[used].value < M::WORST && self.space.has_left(used, need)
+            };
+            let used: Vec<_> = (0..self.space.used as u32).filter(is_reached).collect();
+            if !used.is_empty() {
+                row.reached.push((set, used));
+            }
+        }
         row
     }
 
-    /// Adds the best stages after `cut` to the ways from the states `from` on.
+    /// Adds the best stages after `cut` to the ways to `set` with those cores used.
     fn extend(
         &self,
         cut: usize,
-        from: usize,
+        set: usize,
+        used: &[u32],
         before: &[Cell<M::Value>],
         row: &mut Row<M::Value>,
     ) {
+        let from = set * self.space.used;
+        let before = &before[from..from + self.space.used];
         for (allotment, &(value, shape)) in self.space.allotments.iter().zip(&self.best) {
             if value >= M::WORST {
                 continue;
             }
             let cells = &mut row.cells[allotment.set * self.space.used + allotment.used..];
-            for &used in &allotment.fits {
+            for &used in used.iter().filter(|&&used| allotment.fits[used as usize]) {
                 let value = M::join(before[used as usize].value, value);
                 let cell = &mut cells[used as usize];
                 if value < cell.value {
-                    *cell = Cell { value, cut: cut as u32, from: from as u32 + used, shape };
+                    let from = from as u32 + used;
+                    *cell = Cell { value, cut: cut as u32, from, shape };
                 }
             }
         }
