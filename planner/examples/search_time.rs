@@ -40,10 +40,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Limits { latency_ns: 0.8 * best.prediction.latency_ns, ..Limits::default() };
             let start = Instant::now();
             let limited = explorer.with_limits(limits).best(Objective::Throughput);
-            print("limited latency", start.elapsed(), limited.map_or(0.0, |c| c.prediction.period_ns));
+            print(
+                "limited latency",
+                start.elapsed(),
+                limited.map_or(0.0, |c| c.prediction.period_ns),
+            );
             let start = Instant::now();
             let front = explorer.front(&[Criterion::Period, Criterion::Latency]);
-            print(&format!("front of {}", front.len()), start.elapsed(), front[0].prediction.period_ns);
+            print(
+                &format!("front of {}", front.len()),
+                start.elapsed(),
+                front[0].prediction.period_ns,
+            );
             let start = Instant::now();
             let candidates = explorer.candidates(10);
             print("ten candidates", start.elapsed(), candidates[0].prediction.period_ns);

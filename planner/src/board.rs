@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn boards_that_only_firmware_knows_are_read() {
-        let text = "name = \"x\"\n[[clusters]]\nname = \"a\"\naffinities = [0, 1]\n[qemu]\ncpu = \"y\"";
+        let text =
+            "name = \"x\"\n[[clusters]]\nname = \"a\"\naffinities = [0, 1]\n[qemu]\ncpu = \"y\"";
         let board = Board::parse(text).unwrap();
         assert_eq!(board.clusters[0].cores(), 2);
         assert!(Board::parse("name = 3").is_err());

@@ -53,12 +53,7 @@ const CORES: [Core; 5] = [
         int8: [8.0, 5.7, 19.0 / 16.0],
         tile: NEON,
     },
-    Core {
-        name: "cortex-a76",
-        gemm: [2.885, 1.429, 1.163],
-        int8: [32.0, 5.8, 1.0],
-        tile: DOTPROD,
-    },
+    Core { name: "cortex-a76", gemm: [2.885, 1.429, 1.163], int8: [32.0, 5.8, 1.0], tile: DOTPROD },
 ];
 
 /// A type of core that nothing is known of.

@@ -460,10 +460,7 @@ fn pipeline(
 }
 
 /// The layers that the letters of a mapping stand for: units, or for MobileNet its convolutions.
-fn steps(
-    network: &Network,
-    row: &PipelineRow,
-) -> Result<Vec<(usize, Vec<Layer>)>, PublishedError> {
+fn steps(network: &Network, row: &PipelineRow) -> Result<Vec<(usize, Vec<Layer>)>, PublishedError> {
     let units = network.units.iter().enumerate();
     let whole = units.clone().map(|(index, unit)| (index, unit.layers.clone()));
     let parts = units.flat_map(|(index, unit)| {
@@ -590,7 +587,8 @@ fn tables(
     let mut units = format!("{GENERATED}network,unit,cluster,cores,us,label,source\n");
     let mut teams = format!("{GENERATED}network,cluster,cores,us,label,source\n");
     for origin in origins {
-        let fit = fits.iter().find(|fit| fit.core == origin.profile).ok_or(PublishedError::Empty)?;
+        let fit =
+            fits.iter().find(|fit| fit.core == origin.profile).ok_or(PublishedError::Empty)?;
         for network in &fit.networks {
             let mut factor = 1.0;
             let mut label = "published";
@@ -604,14 +602,24 @@ fn tables(
             let (name, cluster, cores) = (network.name, origin.name, origin.cores);
             for unit in &network.units {
                 let us = unit.ns * factor / 1e3;
-                line(&mut units, format_args!("{name},{},{cluster},{cores},{us:.1}", unit.unit), label, &source);
+                line(
+                    &mut units,
+                    format_args!("{name},{},{cluster},{cores},{us:.1}", unit.unit),
+                    label,
+                    &source,
+                );
             }
             let label = if is_scaled { "modelled" } else { "published" };
             for cores in 1..=cores {
                 match whole(published, origin.teams, name, cores) {
                     Ok(row) => {
                         let us = row.ms * 1e3;
-                        line(&mut teams, format_args!("{name},{cluster},{cores},{us:.1}"), label, &row.source);
+                        line(
+                            &mut teams,
+                            format_args!("{name},{cluster},{cores},{us:.1}"),
+                            label,
+                            &row.source,
+                        );
                     }
                     // Some in between may be missing, but not the ends.
                     Err(error) if cores == 1 || cores == origin.cores => return Err(error),
@@ -626,8 +634,14 @@ fn tables(
     for row in published.handover.iter().filter(|row| Network::named(&row.network).is_some()) {
         let (from, to) = (cluster(&row.src), cluster(&row.dest));
         let (cut, us) = (row.after_layer + 1, row.ms_median * 1e3);
-        let source = if is_scaled { format!("{} (RK3399Pro)", row.source) } else { row.source.clone() };
-        line(&mut handover, format_args!("{},{cut},{from},{to},{us:.1}", row.network), label, &source);
+        let source =
+            if is_scaled { format!("{} (RK3399Pro)", row.source) } else { row.source.clone() };
+        line(
+            &mut handover,
+            format_args!("{},{cut},{from},{to},{us:.1}", row.network),
+            label,
+            &source,
+        );
     }
     Ok(BoardTables { units, teams, handover })
 }

@@ -263,9 +263,9 @@ impl<'a> Run<'a> {
             (team.outstanding() + 1) as f64 * frame_ns
         };
         let teams = self.first_team[stage]..self.first_team[stage + 1];
-        let soonest = teams.clone().min_by(|&a, &b| {
-            done_ns(&self.teams[a]).total_cmp(&done_ns(&self.teams[b]))
-        });
+        let soonest = teams
+            .clone()
+            .min_by(|&a, &b| done_ns(&self.teams[a]).total_cmp(&done_ns(&self.teams[b])));
         if let Some(team) = soonest {
             self.teams[team].lane.push_back((frame, self.now));
         }

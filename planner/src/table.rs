@@ -304,9 +304,10 @@ impl Table {
     /// row for so many, Amdahl's law through one core and all cores.
     fn proportion(&self, network: &str, cluster: &str, cores: usize, all: usize) -> Option<f64> {
         let us = |cores: usize| {
-            let row = self.teams.iter().find(|row| {
-                row.network == network && row.cluster == cluster && row.cores == cores
-            });
+            let row = self
+                .teams
+                .iter()
+                .find(|row| row.network == network && row.cluster == cluster && row.cores == cores);
             row.map(|row| row.us)
         };
         let (one, whole) = (us(1)?, us(all)?);

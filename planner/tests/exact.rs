@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use pipeit_planner::cost::{Cluster, Costs};
-use pipeit_planner::explore::{
-    Candidate, Criterion, Explorer, Limits, Memory, Objective, paper,
-};
+use pipeit_planner::explore::{Candidate, Criterion, Explorer, Limits, Memory, Objective, paper};
 use pipeit_planner::plan::{Plan, Stage, Team};
 use proptest::prelude::*;
 
@@ -88,51 +86,53 @@ fn cases() -> impl Strategy<Value = Case> {
         Just(vec![3, 1]),
         Just(vec![2, 3]),
     ];
-    (1usize..=6, cores, any::<bool>()).prop_flat_map(|(layers, cores, replication)| {
-        // The more ways there are, the fewer layers.
-        let total: usize = cores.iter().sum();
-        let layers = if total > 4 && replication { layers.min(4) } else { layers };
-        let clusters = cores.len();
-        // Few values, so that many plans are equal.
-        let times = prop::collection::vec(1u32..20, layers * total);
-        let handovers = prop::collection::vec(
-            prop_oneof![3 => (0u32..8).prop_map(f64::from), 1 => Just(f64::INFINITY)],
-            layers * (clusters + 1) * clusters,
-        );
-        let kind = 0..3;
-        let rest = (
-            prop::collection::vec(1u64..9, layers),
-            prop::collection::vec(1u32..5, clusters),
-            prop_oneof![Just(0.0), Just(0.2), Just(0.5)],
-            [0.0..1.5, 0.0..1.5, 0.0..1.5],
-        );
-        (Just((layers, cores, replication)), times, handovers, kind, rest)
-    })
-    .prop_map(|((layers, cores, replication), times, handovers, kind, rest)| {
-        let (bytes, watts, contention, limits) = rest;
-        let mut times = times.chunks(layers);
-        let cluster = |(index, &count): (usize, &usize)| {
-            let team = |cores| {
-                let one = times.next().unwrap();
-                one.iter().map(|&ns| f64::from(ns) / f64::from(cores)).collect()
+    (1usize..=6, cores, any::<bool>())
+        .prop_flat_map(|(layers, cores, replication)| {
+            // The more ways there are, the fewer layers.
+            let total: usize = cores.iter().sum();
+            let layers = if total > 4 && replication { layers.min(4) } else { layers };
+            let clusters = cores.len();
+            // Few values, so that many plans are equal.
+            let times = prop::collection::vec(1u32..20, layers * total);
+            let handovers = prop::collection::vec(
+                prop_oneof![3 => (0u32..8).prop_map(f64::from), 1 => Just(f64::INFINITY)],
+                layers * (clusters + 1) * clusters,
+            );
+            let kind = 0..3;
+            let rest = (
+                prop::collection::vec(1u64..9, layers),
+                prop::collection::vec(1u32..5, clusters),
+                prop_oneof![Just(0.0), Just(0.2), Just(0.5)],
+                [0.0..1.5, 0.0..1.5, 0.0..1.5],
+            );
+            (Just((layers, cores, replication)), times, handovers, kind, rest)
+        })
+        .prop_map(|((layers, cores, replication), times, handovers, kind, rest)| {
+            let (bytes, watts, contention, limits) = rest;
+            let mut times = times.chunks(layers);
+            let cluster = |(index, &count): (usize, &usize)| {
+                let team = |cores| {
+                    let one = times.next().unwrap();
+                    one.iter().map(|&ns| f64::from(ns) / f64::from(cores)).collect()
+                };
+                Cluster {
+                    name: format!("c{index}"),
+                    team_ns: (1..=count as u32).map(team).collect(),
+                    core_watts: f64::from(watts[index]),
+                }
             };
-            Cluster {
-                name: format!("c{index}"),
-                team_ns: (1..=count as u32).map(team).collect(),
-                core_watts: f64::from(watts[index]),
-            }
-        };
-        let clusters = cores.len();
-        let costs = Costs::new(cores.iter().enumerate().map(cluster).collect()).unwrap();
-        // None, the same for all clusters, or one that depends on the cluster before.
-        let costs = costs.with_contention(contention).with_handover(|cut, from, to| match kind {
-            0 => 0.0,
-            1 => handovers[cut * (clusters + 1) * clusters].min(9.0),
-            _ if cut == 0 => handovers[to].min(9.0),
-            _ => handovers[(cut * (clusters + 1) + from.unwrap()) * clusters + to],
-        });
-        Case { costs, cores, replication, bytes, limits }
-    })
+            let clusters = cores.len();
+            let costs = Costs::new(cores.iter().enumerate().map(cluster).collect()).unwrap();
+            // None, the same for all clusters, or one that depends on the cluster before.
+            let costs =
+                costs.with_contention(contention).with_handover(|cut, from, to| match kind {
+                    0 => 0.0,
+                    1 => handovers[cut * (clusters + 1) * clusters].min(9.0),
+                    _ if cut == 0 => handovers[to].min(9.0),
+                    _ => handovers[(cut * (clusters + 1) + from.unwrap()) * clusters + to],
+                });
+            Case { costs, cores, replication, bytes, limits }
+        })
 }
 
 /// The least by the first criterion, and among those the least by the second.

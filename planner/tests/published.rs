@@ -5,9 +5,7 @@ mod skip;
 
 use std::fs;
 
-use pipeit_planner::published::{
-    self, Pipeline, Published, fit_contention, fit_layers, pipelines,
-};
+use pipeit_planner::published::{self, Pipeline, Published, fit_contention, fit_layers, pipelines};
 
 /// The published files, unless `test` is left out.
 fn published(test: &str) -> Option<Published> {

@@ -169,12 +169,7 @@ impl<'a> Explorer<'a> {
         let mut candidates = Vec::new();
         for busy in self.busy_sets() {
             let space = Space::new(self.costs, busy, self.replication);
-            let front = Front {
-                space: &space,
-                criteria,
-                limits: self.limits,
-                memory: self.memory,
-            };
+            let front = Front { space: &space, criteria, limits: self.limits, memory: self.memory };
             candidates.extend(front.plans().into_iter().map(|(_, plan)| self.candidate(plan)));
         }
         let as_good = |a: &Candidate, b: &Candidate| {

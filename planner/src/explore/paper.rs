@@ -17,9 +17,9 @@ pub fn paper(costs: &Costs) -> Plan {
     let one_core_ns =
         |&cluster: &usize| costs.work_ns(0..costs.layers(), Team { cluster, cores: 1 });
     order.sort_by(|a, b| one_core_ns(a).total_cmp(&one_core_ns(b)));
-    let cores = order.iter().flat_map(|&cluster| {
-        std::iter::repeat_n(Team { cluster, cores: 1 }, costs.cores(cluster))
-    });
+    let cores = order
+        .iter()
+        .flat_map(|&cluster| std::iter::repeat_n(Team { cluster, cores: 1 }, costs.cores(cluster)));
     let mut teams: Vec<_> = cores.collect();
     let mut flow = work_flow(costs, &teams);
     // Merging restarts from the first pair after every success, as merged stages may merge again.
@@ -65,9 +65,8 @@ fn work_flow(costs: &Costs, teams: &[Team]) -> Flow {
             let &[first, second] = two else { continue };
             let start = if pair == 0 { 0 } else { ends[pair - 1] };
             let end = ends[pair + 1];
-            let slower_ns = |cut: usize| {
-                costs.work_ns(start..cut, first).max(costs.work_ns(cut..end, second))
-            };
+            let slower_ns =
+                |cut: usize| costs.work_ns(start..cut, first).max(costs.work_ns(cut..end, second));
             let best = (start..=end).min_by(|&a, &b| slower_ns(a).total_cmp(&slower_ns(b)));
             if let Some(cut) = best.filter(|&cut| slower_ns(cut) < slower_ns(ends[pair])) {
                 ends[pair] = cut;

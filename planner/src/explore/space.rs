@@ -340,9 +340,8 @@ fn shapes(clusters: &[Cluster], strides: &[usize], index_of: &[usize]) -> Vec<Sh
     let mut all = vec![Vec::new()];
     for cluster in clusters {
         let choices = 0..cluster.splits.len();
-        let extend = |splits: Vec<usize>| {
-            choices.clone().map(move |split| [&splits[..], &[split]].concat())
-        };
+        let extend =
+            |splits: Vec<usize>| choices.clone().map(move |split| [&splits[..], &[split]].concat());
         all = all.into_iter().flat_map(extend).collect();
     }
     let shape = |splits: Vec<usize>| {

@@ -171,9 +171,10 @@ impl<V: Copy + PartialOrd> Table<V> {
     /// The least value of the whole network and the state that has it.
     pub(super) fn best(&self, space: &Space<'_>) -> Option<(V, usize)> {
         let row = self.rows.last()?;
-        let states = row.reached.iter().flat_map(|(set, all)| {
-            all.iter().map(move |&used| set * space.used + used as usize)
-        });
+        let states = row
+            .reached
+            .iter()
+            .flat_map(|(set, all)| all.iter().map(move |&used| set * space.used + used as usize));
         let less = |a: usize, b: usize| if row.cells[b].value < row.cells[a].value { b } else { a };
         states.reduce(less).map(|state| (row.cells[state].value, state))
     }
