@@ -35,29 +35,24 @@ pub(super) struct Front<'a> {
 }
 
 impl Front<'_> {
-    /// The plans, in the order of the first criterion.
-    pub(super) fn plans(&self) -> Vec<(Values, Plan)> {
+    /// The plans, in no order.
+    pub(super) fn plans(&self) -> Vec<Plan> {
         let layers = self.space.costs().layers();
         let fastest_ns = self.fastest_ns();
         let states = self.space.sets * self.space.used;
         let start = Label { values: [0.0; CRITERIA], cut: 0, from: (0, 0), shape: 0 };
         let mut rows = vec![vec![Vec::new(); states]];
         rows[0][0].push(start);
-        for end in 1..=layers {
-            let row = self.row(&rows, &fastest_ns);
-            debug_assert_eq!(rows.len(), end);
-            rows.push(row);
+        for _ in 0..layers {
+            rows.push(self.row(&rows, &fastest_ns));
         }
         let mut ends = Vec::new();
-        for state in 0..states {
-            for index in 0..rows[layers][state].len() {
-                let label = rows[layers][state][index];
-                self.insert(&mut ends, Label { from: (state as u32, index as u32), ..label });
+        for (state, labels) in (0..).zip(&rows[layers]) {
+            for (index, label) in (0..).zip(labels) {
+                self.insert(&mut ends, Label { from: (state, index), ..*label });
             }
         }
-        let first = self.criteria.first().map_or(0, |&criterion| criterion as usize);
-        ends.sort_by(|a, b| a.values[first].total_cmp(&b.values[first]));
-        ends.iter().map(|end| (end.values, self.trace(&rows, end.from))).collect()
+        ends.iter().map(|end| self.trace(&rows, end.from)).collect()
     }
 
     /// Per layer, the least latency of it and all after it.
@@ -74,47 +69,53 @@ impl Front<'_> {
 
     fn row(&self, rows: &[Vec<Vec<Label>>], fastest_ns: &[f64]) -> Vec<Vec<Label>> {
         let end = rows.len();
-        let used = self.space.used;
+        let need = self.space.need(end, self.limits.period_ns);
         let mut row = vec![Vec::new(); rows[0].len()];
         let mut rates = Rates::default();
-        let need = self.space.need(end, self.limits.period_ns);
         for (cut, before) in rows.iter().enumerate().rev() {
             self.space.rates(cut..end, None, &mut rates);
             if self.space.shortest_period_ns(&rates) > self.limits.period_ns {
                 break;
             }
-            for set in 0..self.space.sets {
-                let from = set * used;
-                if before[from..from + used].iter().all(Vec::is_empty) {
-                    continue;
+            for (set, before) in before.chunks(self.space.used).enumerate() {
+                if before.iter().any(|labels| !labels.is_empty()) {
+                    self.space.rates(cut..end, Some(set), &mut rates);
+                    let stages = self.stages(cut, end, &rates);
+                    self.extend(set, before, &stages, (fastest_ns[end], need), &mut row);
                 }
-                self.space.rates(cut..end, Some(set), &mut rates);
-                for (allotment, stages) in self.stages(cut, end, &rates).iter().enumerate() {
-                    let allotment = &self.space.allotments[allotment];
-                    for room in (0..used).filter(|&room| allotment.fits[room]) {
-                        if !self.space.has_left(room + allotment.used, need) {
-                            continue;
-                        }
-                        let target = allotment.set * used + room + allotment.used;
-                        let state = from + room;
-                        for (index, label) in (0..).zip(&before[state]) {
-                            for stage in stages {
-                                let mut values = stage.values;
-                                values[0] = values[0].max(label.values[0]);
-                                for at in 1..CRITERIA {
-                                    values[at] += label.values[at];
-                                }
-                                if self.is_within(&values, fastest_ns[end]) {
-                                    let from = (state as u32, index);
-                                    self.insert(&mut row[target], Label { values, from, ..*stage });
-                                }
-                            }
+            }
+        }
+        row
+    }
+
+    /// Adds the best stages, per allotment, to the labels `before` of the states of `set`; the
+    /// layers to come take `rest_ns` and `need` cores at least.
+    fn extend(
+        &self,
+        set: usize,
+        before: &[Vec<Label>],
+        stages: &[Vec<Label>],
+        (rest_ns, need): (f64, f64),
+        row: &mut [Vec<Label>],
+    ) {
+        for (allotment, stages) in self.space.allotments.iter().zip(stages) {
+            let has_room = |used: usize| {
+                allotment.fits[used] && self.space.has_left(used + allotment.used, need)
+            };
+            let with_room = before.iter().enumerate().filter(|&(used, _)| has_room(used));
+            for (used, labels) in with_room {
+                let state = (set * self.space.used + used) as u32;
+                let target = &mut row[allotment.set * self.space.used + used + allotment.used];
+                for (index, label) in (0..).zip(labels) {
+                    for stage in stages {
+                        let values = join(&label.values, &stage.values);
+                        if self.is_within(&values, rest_ns) {
+                            self.insert(target, Label { values, from: (state, index), ..*stage });
                         }
                     }
                 }
             }
         }
-        row
     }
 
     /// Per allotment, the stages of which none is better in everything.
@@ -136,7 +137,7 @@ impl Front<'_> {
         [work.period_ns, work.latency_ns, work.energy_nj, bytes as f64]
     }
 
-    /// Whether the limits are kept when the layers to come take `rest_ns` at least.
+    /// Whether the limits are kept when the layers to come take `rest_ns` and `need` cores at least.
     fn is_within(&self, values: &Values, rest_ns: f64) -> bool {
         let &[period_ns, latency_ns, energy_nj, bytes] = values;
         period_ns <= self.limits.period_ns
@@ -167,4 +168,10 @@ impl Front<'_> {
         stages.reverse();
         Plan { stages }
     }
+}
+
+/// Of layers one after the other: the longer period, all else summed.
+fn join(before: &Values, stage: &Values) -> Values {
+    let [period_ns, latency_ns, energy_nj, bytes] = *before;
+    [period_ns.max(stage[0]), latency_ns + stage[1], energy_nj + stage[2], bytes + stage[3]]
 }

@@ -143,23 +143,38 @@ impl<'a> Explorer<'a> {
     /// The best plan within the limits; `None` when there is none.
     #[must_use]
     pub fn best(&self, objective: Objective) -> Option<Candidate> {
-        if self.is_unlimited() {
-            match objective {
-                Objective::Throughput => self.fastest(),
-                Objective::Energy => {
-                    self.least_spent(self.busy_sets(), self.limits.period_ns, true)
-                }
+        match (objective, self.is_unlimited()) {
+            (Objective::Throughput, true) => self.fastest(),
+            (Objective::Throughput, false) => self.fastest_within(),
+            (Objective::Energy, true) => {
+                self.least_spent(self.busy_sets(), self.limits.period_ns, true)
             }
-        } else {
-            let first = match objective {
-                Objective::Throughput => Criterion::Period,
-                Objective::Energy => Criterion::Energy,
-            };
-            let front = self.front(&[first, Criterion::Latency, Criterion::Ram]);
-            let least = front.first()?.value(first) * (1.0 + EQUAL);
-            let equal = front.into_iter().filter(|candidate| candidate.value(first) <= least);
-            equal.min_by(|a, b| a.prediction.latency_ns.total_cmp(&b.prediction.latency_ns))
+            (Objective::Energy, false) => self.least_by(Criterion::Energy),
         }
+    }
+
+    /// The fastest plan within the limits: among plans little slower than the fastest of all if
+    /// there are any, else among ever more.
+    fn fastest_within(&self) -> Option<Candidate> {
+        let fastest_ns = self.with_limits(Limits::default()).fastest()?.prediction.period_ns;
+        let mut slack = TIGHT;
+        loop {
+            let period_ns = self.limits.period_ns.min(fastest_ns * slack);
+            let capped = self.with_limits(Limits { period_ns, ..self.limits });
+            let found = capped.least_by(Criterion::Period);
+            if found.is_some() || period_ns >= self.limits.period_ns {
+                return found;
+            }
+            slack *= slack;
+        }
+    }
+
+    /// The plan within the limits that is best by one criterion, and by latency among equals.
+    fn least_by(&self, first: Criterion) -> Option<Candidate> {
+        let front = self.front(&[first, Criterion::Latency, Criterion::Ram]);
+        let least = front.first()?.value(first) * (1.0 + EQUAL);
+        let equal = front.into_iter().filter(|candidate| candidate.value(first) <= least);
+        equal.min_by(|a, b| a.prediction.latency_ns.total_cmp(&b.prediction.latency_ns))
     }
 
     /// The plans within the limits of which none is better than another by all `criteria`, best
@@ -170,7 +185,7 @@ impl<'a> Explorer<'a> {
         for busy in self.busy_sets() {
             let space = Space::new(self.costs, busy, self.replication);
             let front = Front { space: &space, criteria, limits: self.limits, memory: self.memory };
-            candidates.extend(front.plans().into_iter().map(|(_, plan)| self.candidate(plan)));
+            candidates.extend(front.plans().into_iter().map(|plan| self.candidate(plan)));
         }
         let as_good = |a: &Candidate, b: &Candidate| {
             criteria.iter().all(|&at| a.value(at) <= b.value(at) * (1.0 + EQUAL))
