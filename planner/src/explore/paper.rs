@@ -1,6 +1,8 @@
 //! The heuristic of Pipe-it (Wang et al., *High-throughput CNN inference on embedded ARM
 //! big.LITTLE multi-core processors*, arXiv 1903.05898): `work_flow` inside `merge_stage`.
 //!
+//! As read here, the first pair of stages that gains by it is merged, and two neighbours share
+//! their layers as well as two can.
 //! It knows teams, one per stage, but neither hand-over nor contention; what it finds is
 //! predicted with both all the same.
 
