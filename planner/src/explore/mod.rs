@@ -272,6 +272,7 @@ impl<'a> Explorer<'a> {
         };
         let known = (0..self.costs.clusters().len()).map(one_team);
         let known = known.fold(self.limits.period_ns, f64::min);
+        let known = known.min(self.costs.predict(&paper(self.costs)).period_ns);
         let mut cap_ns = known * (1.0 + EQUAL);
         let mut periods = Vec::new();
         for busy in self.busy_sets() {
