@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pipeit_tool::commands::{
-    CommandError, bench, demo, diff, import, inspect, memory, plan, run, verify, zoo,
+    CommandError, bench, boards, demo, diff, fit, gain, import, inspect, memory, plan, run, verify,
+    zoo,
 };
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
@@ -35,6 +36,12 @@ enum Command {
     Diff(diff::Args),
     /// Measure frames per second and latency
     Bench(bench::Args),
+    /// Show the boards there are timings of
+    Boards(boards::Args),
+    /// Show how much faster than its best cluster a board is
+    Gain(gain::Args),
+    /// Fit the cost of kernels to timings of layers
+    Fit(fit::Args),
     /// List or write networks of the literature, with random weights
     Zoo(zoo::Args),
     /// Read handwritten digits with the built-in network (default)
@@ -60,6 +67,9 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Verify(args) => verify::run(args, &mut out)?,
         Command::Diff(args) => diff::run(args, &mut out)?,
         Command::Bench(args) => bench::run(args, &mut out)?,
+        Command::Boards(args) => boards::run(args, &mut out)?,
+        Command::Gain(args) => gain::run(args, &mut out)?,
+        Command::Fit(args) => fit::run(args, &mut out)?,
         Command::Zoo(args) => zoo::run(args, &mut out)?,
         Command::Demo(args) => demo::run(args, &mut out)?,
     }

@@ -3,8 +3,11 @@
 //! Every command is a function of its flags that writes its report to `out`.
 
 pub mod bench;
+pub mod boards;
 pub mod demo;
 pub mod diff;
+pub mod fit;
+pub mod gain;
 pub mod import;
 pub mod inspect;
 pub mod memory;
@@ -17,6 +20,9 @@ use std::io;
 use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use pipeit_planner::board::BoardError;
+use pipeit_planner::published::PublishedError;
+use pipeit_planner::table::TableError;
 use pipeit_rt::artefact::ArtefactError;
 use pipeit_rt::pipeline::CallError;
 use pipeit_rt::plan::PlanError;
@@ -58,6 +64,15 @@ pub enum CommandError {
     /// A NumPy array could not be used.
     #[error(transparent)]
     Array(#[from] ArrayError),
+    /// There is no such board.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The timings of a board could not be used.
+    #[error(transparent)]
+    Timings(#[from] TableError),
+    /// Published timings could not be used.
+    #[error(transparent)]
+    Published(#[from] PublishedError),
     /// A picture could not be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -119,6 +134,7 @@ impl CommandError {
         matches!(
             self,
             Self::Planning(PlanningError::Machine(_) | PlanningError::Partition(_))
+                | Self::Board(BoardError::Unknown { .. })
                 | Self::Image(ImageError::Channels)
         )
     }
