@@ -1,4 +1,7 @@
 //! Tiles of convolutions: up to 12 pixels times up to 64 columns.
+// Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
+// the vectors of sums into memory.
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use core::arch::x86_64::*;
 

@@ -1,4 +1,7 @@
 //! Sums to codes, 16 at a time, to the bit of [`quant`](crate::quant).
+// Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
+// the vectors of sums into memory.
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use core::arch::x86_64::*;
 
