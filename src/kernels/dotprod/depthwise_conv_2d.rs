@@ -186,7 +186,9 @@ unsafe fn one(outputs: &Outputs<'_>, at: usize) {
     // Of the codes, for weights whose zero point is not 0.
     let mut inputs = [vdupq_n_s32(0); 4];
     let (groups, _) = outputs.weights.as_chunks::<4>();
-    for (row, groups) in outputs.rows.iter().zip(groups.chunks(across.div_ceil(4))).take(down) {
+    for (row, groups) in
+        outputs.rows.iter().zip(groups.chunks(across.div_ceil(4).max(1))).take(down)
+    {
         let mut pixel = row.wrapping_add(at * outputs.stride);
         let mut left = across;
         for weights in groups {

@@ -125,7 +125,7 @@ pub(in crate::kernels) unsafe fn run(
     if down > MAX_DOWN || span > capacity {
         return portable(params, weights, io);
     }
-    let most = (capacity - span) / stride + 1;
+    let most = ((capacity - span) / stride.max(1)).saturating_add(1);
     let scale = Scale::new(params.fast, Rounding::Double, params.output);
     let (filters, table) = (vectors(weights.get(params.weights)), weights.get(params.columns));
     let (table, _) = number_vectors(table).as_chunks::<12>();

@@ -205,7 +205,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
             if params.weight_zero_point != 0 {
                 let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
                 // Of a run that is filled up, only the inputs count; others are whole.
-                let len = (runs.count * runs.len) as usize / used;
+                let len = (runs.count * runs.len) as usize / used.max(1);
                 for (row, addend) in addends.iter_mut().enumerate() {
                     let starts = inputs.iter().filter_map(|run| run.get(row));
                     // SAFETY: the inputs have just been located or gathered.

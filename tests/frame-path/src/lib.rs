@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use pipeit_rt::kernels::{KernelTable, REFERENCE};
+use pipeit_rt::kernels::{ALL, KernelTable};
 use pipeit_rt::model::TensorId;
 use pipeit_rt::pipeline::{CallError, FrameId, InputFrame, OutputFrame, RunError, StageStats};
 use pipeit_rt::platform::{Event, Platform, Ticks};
@@ -58,8 +58,8 @@ type Pipe = Pipeline<'static, Bare>;
 /// Every kernel that the runtime may call.
 #[inline(never)]
 #[must_use]
-pub fn kernels() -> &'static KernelTable {
-    &REFERENCE
+pub fn kernels() -> &'static [&'static KernelTable] {
+    ALL
 }
 
 /// A core's whole work.
