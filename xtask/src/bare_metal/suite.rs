@@ -50,7 +50,7 @@ const CLUSTERS: [&[usize]; 4] = [&[1], &[1, 1], &[4, 2], &[4, 4]];
 const PLANS: [&str; 3] = ["c0*4 c1*4", "c0*1+c0*1+c0*1+c0*1 c1*4", "c0*2 c1*2 c0*2 c1*2"];
 
 /// Most bytes of code and constants in the image of ResNet-8, whose operators are few.
-const RESNET8_CODE_BYTES: u64 = 64 * 1024;
+const RESNET8_CODE_BYTES: u64 = 96 * 1024;
 /// The same of the digits, which take some more.
 const DIGITS_CODE_BYTES: u64 = 66 * 1024;
 /// Longest time for a run, in seconds; a busy host may take most of it.
