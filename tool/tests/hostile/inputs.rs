@@ -112,11 +112,15 @@ fn pictures_that_claim_more_than_there_is() {
     }
 }
 
-/// The second channel has finer samples than the first: the decoder panics.
+/// The second channel has finer samples than the first: the decoder's vector code for x86 panics,
+/// its portable code does not.
 #[test]
 fn a_picture_that_the_decoder_gives_up_on() {
     let file = include_bytes!("data/gives_up.jpg");
     let reader = ImageReader::new(Cursor::new(file)).with_guessed_format().expect("bytes");
-    let error = in_little_memory("a JPEG", || input().decode(reader)).expect_err("refused");
-    assert!(error.to_string().contains("gave up"), "{error}");
+    let decoded = in_little_memory("a JPEG", || input().decode(reader));
+    if cfg!(target_arch = "x86_64") {
+        let error = decoded.expect_err("refused");
+        assert!(error.to_string().contains("gave up"), "{error}");
+    }
 }
