@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use generator::{Gn, yield_with};
-use pipeit_rt::kernels::REFERENCE;
+use pipeit_rt::kernels::{self, KernelTable, Path, REFERENCE};
 use pipeit_rt::pipeline::{CallError, Pipeline, RunError};
 use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::hosted::Yield;
@@ -68,6 +68,20 @@ pub(crate) fn is_small(plan: &Plan<'_>) -> bool {
     plan.demand().cores <= CORES && Pipeline::<Inline>::memory_bytes(plan.demand()) <= MEMORY_BYTES
 }
 
+/// The kernels of every path: this CPU's own where it can, else the portable ones, which read
+/// every layout.
+fn kernels() -> Vec<&'static KernelTable> {
+    static PORTABLE: [KernelTable; 5] = [
+        KernelTable::portable(Path::Neon, || true),
+        KernelTable::portable(Path::Dotprod, || true),
+        KernelTable::portable(Path::I8mm, || true),
+        KernelTable::portable(Path::Avx2, || true),
+        KernelTable::portable(Path::Avx512Vnni, || true),
+    ];
+    let own = kernels::ALL.iter().copied().filter(|table| (table.supported)());
+    own.chain(&PORTABLE).chain([&REFERENCE]).collect()
+}
+
 /// Sends the frame `inputs` through `plan`, several times at once if it has the slots; all
 /// outputs of each time. `None` when no machine is large enough, or the kernels are others.
 pub(crate) fn run(plan: &Plan<'_>, inputs: &[Vec<i8>]) -> Option<Vec<Vec<i8>>> {
@@ -79,7 +93,7 @@ pub(crate) fn run(plan: &Plan<'_>, inputs: &[Vec<i8>]) -> Option<Vec<Vec<i8>>> {
     let topology = Topology::new(&clusters).ok()?;
     let mut memory: Vec<u8> = Vec::with_capacity(Pipeline::<Inline>::memory_bytes(plan.demand()));
     let mut region = Region::new(memory.spare_capacity_mut());
-    let pipeline = Pipeline::<Inline>::new(plan, &topology, &[&REFERENCE], &mut region).ok()?;
+    let pipeline = Pipeline::<Inline>::new(plan, &topology, &kernels(), &mut region).ok()?;
 
     let frames = FRAMES.min(plan.needs.slots.into());
     for _ in 0..frames {

@@ -6,7 +6,7 @@ use std::panic;
 use image::{ImageFormat, ImageReader};
 use libfuzzer_sys::Corpus;
 use pipeit_rt::artefact::Header;
-use pipeit_rt::kernels::{Op, Path, REFERENCE, Window};
+use pipeit_rt::kernels::{Op, Path, Window};
 use pipeit_rt::model::{Element, Model, Port, TensorId};
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_rt::tensor::Shape;
@@ -16,6 +16,7 @@ use pipeit_tool::artefact::{self as file, AlignedBytes};
 use pipeit_tool::images::ImageInput;
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::noise::Noise;
+use pipeit_tool::pack::pack;
 use pipeit_tool::planning::Planner;
 use pipeit_tool::{goldens, import, lower};
 
@@ -51,17 +52,20 @@ pub fn artefact(bytes: &[u8]) -> Corpus {
 pub fn tflite(bytes: &[u8]) -> Corpus {
     let Ok(graph) = import::tflite(bytes) else { return Corpus::Reject };
     let Ok(network) = lower::lower(&graph) else { return Corpus::Keep };
+    // One of several layouts of the weights.
+    let path = Path::ALL[bytes.len() / 12 % Path::ALL.len()];
+    let Ok(network) = pack(&network, &[path]) else { return Corpus::Keep };
     let model = network.check().expect("the tables were checked when they were made");
     if !is_small(&model) {
         return Corpus::Keep;
     }
     let inputs = Noise::new(0).frame(&model);
-    let expected = Interpreter::new(&model, &REFERENCE).run(&inputs).concat();
+    let expected = Interpreter::new(&model).run(&inputs).concat();
     // One of several machines; planning takes longer than all the rest.
     let cores: &[usize] = [&[1][..], &[2], &[2, 1]][bytes.len() / 4 % 3];
     let cluster = |&cores: &usize| HostCluster::new("any", vec![0; cores]);
     let machine = Machine { clusters: cores.iter().map(cluster).collect() };
-    let plan = Planner::new(&model, Path::Reference).stated(None, &machine, None);
+    let plan = Planner::new(&model, path).stated(None, &machine, None);
     let plan = plan.expect("every small network has plans");
     let bytes = file::write(&network.model(), &[plan], &[]).expect("a small network");
     let mut tables = file::tables(&bytes).expect("a header");

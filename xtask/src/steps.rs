@@ -93,7 +93,8 @@ impl Step {
             }
             Self::Clippy => {
                 let args = ["clippy", "--workspace", "--all-targets", "--keep-going"];
-                vec![deny_warnings(cargo(&args))]
+                let fuzz = ["clippy", "--manifest-path", "fuzz/Cargo.toml", "--all-targets"];
+                vec![deny_warnings(cargo(&args)), deny_warnings(cargo(&fuzz))]
             }
             Self::HostTests => {
                 let check = ["test", "--package", "pipeit-rt", "--features", "check-kernels"];

@@ -17,6 +17,9 @@ const FOLDERS: &[&str] =
 /// The first byte of inputs of [`Target::Arrays`], by what the rest is.
 const KINDS: &[(&str, u8)] = &[("npy", 0), ("npz", 1), ("png", 2), ("jpg", 3), ("bmp", 4)];
 
+/// What artefacts are packed for: one path each.
+const PATHS: &[&str] = &["reference", "neon", "dotprod", "i8mm", "avx2", "avx512vnni"];
+
 /// Makes the seeds of `target` in the folder `dir`.
 pub(super) fn make(workspace: &Workspace, target: Target, dir: &Path) -> Result<()> {
     let mut files = Vec::new();
@@ -32,6 +35,7 @@ pub(super) fn make(workspace: &Workspace, target: Target, dir: &Path) -> Result<
         match (target, &*extension) {
             (Target::Artefact, "tflite") => {
                 let mut import = workspace.command(workspace.target_dir().join("debug/pipeit"));
+                import.args(["--path", PATHS[index % PATHS.len()]]);
                 // Some are there to be refused.
                 let _ = capture(import.arg("import").arg(file).arg("-o").arg(&seed));
             }
