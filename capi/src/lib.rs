@@ -18,7 +18,7 @@ use core::slice;
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use pipeit_rt::artefact::Header;
-use pipeit_rt::kernels::{KernelTable, REFERENCE};
+use pipeit_rt::kernels;
 use pipeit_rt::model::{Port as ModelPort, Tensor};
 use pipeit_rt::pipeline::{InputFrame, OutputFrame, RunError};
 use pipeit_rt::plan::MAX_SLOTS;
@@ -33,9 +33,6 @@ use pipeit_rt::{Admission, Artefact, Pipeline, Region, Wait};
 use spin::mutex::SpinMutex;
 
 pub use crate::status::{Status, pipeit_status_text};
-
-/// The kernels in the library.
-const KERNELS: &[&KernelTable] = &[&REFERENCE];
 
 /// What a pipeline is made of.
 #[repr(C)]
@@ -409,7 +406,7 @@ pub unsafe extern "C" fn pipeit_open(config: *const Config, pipeline: *mut *mut 
         let mut region = Region::new(ram);
         let artefact = Artefact::open(artefact, &mut region)?;
         let plan = artefact.best_plan(&topology).map_err(|_| Status::NoPlan)?;
-        let mut pipeline = Pipeline::new(plan, &topology, KERNELS, &mut region)?;
+        let mut pipeline = Pipeline::new(plan, &topology, kernels::ALL, &mut region)?;
         if config.stall_timeout_ns != 0 {
             pipeline.set_stall_timeout(ticks(config.stall_timeout_ns));
         }

@@ -66,10 +66,9 @@ pub(crate) fn kernels(
     let (undefined, overflow) =
         (UNDEFINED.load(Ordering::Relaxed), OVERFLOW.load(Ordering::Relaxed));
     // The tests' networks are packed for no other path.
-    match tables.iter().find(|table| table.path == Path::Reference) {
+    match tables.iter().find(|table| table.path == Path::Neon) {
         Some(&table) if undefined || overflow => {
-            let table =
-                KernelTable { conv_2d: Some(faulty), fully_connected: Some(faulty), ..*table };
+            let table = KernelTable { packed_conv_2d: Some(faulty), ..*table };
             let table = region.place(table)?;
             Ok(core::slice::from_ref(region.place(table)?))
         }

@@ -14,7 +14,7 @@ use super::commands::Clusters;
 use super::emulator::{Clock, Guest, Report};
 use super::image::{Image, Options};
 use super::snapshot;
-use super::tool::{REFERENCE, Tool};
+use super::tool::{REFERENCE, Tool, kernel_path};
 use crate::command::{capture, stream};
 use crate::skips::SkipLog;
 use crate::summary::seconds;
@@ -165,14 +165,32 @@ impl<'w> Suite<'w> {
         Image::build(self.workspace, board, Options { features, ..Options::default() })
     }
 
-    /// The artefact of a network with one plan per partition of `stages` in front.
-    fn artefact(&self, network: &Network, clusters: &[usize], stages: &str) -> Result<PathBuf> {
-        let mut name = format!("{}-{}", network.name, Clusters(clusters.to_vec()).spec());
+    /// The artefact of a network for the kernel path `path`, with the plan of the partition
+    /// `stages` in front.
+    fn artefact_for(
+        &self,
+        network: &Network,
+        clusters: &[usize],
+        stages: &str,
+        path: &str,
+    ) -> Result<PathBuf> {
+        let clusters_spec = Clusters(clusters.to_vec()).spec();
+        let mut name = format!("{}-{clusters_spec}-{path}-", network.name);
         name.extend(stages.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }));
-        let path = self.workspace.bare_metal_dir()?.join(format!("{name}.pipeit"));
+        let artefact = self.workspace.bare_metal_dir()?.join(format!("{name}.pipeit"));
         let stages = [stages.to_owned()];
-        self.tool.import(self.workspace, &network.path, clusters, &stages, REFERENCE, &path)?;
-        Ok(path)
+        self.tool.import(self.workspace, &network.path, clusters, &stages, path, &artefact)?;
+        Ok(artefact)
+    }
+
+    /// The same for the path of the board's own cores.
+    fn artefact(&self, network: &Network, clusters: &[usize], stages: &str) -> Result<PathBuf> {
+        self.artefact_for(network, clusters, stages, kernel_path(self.virt.cpu()))
+    }
+
+    /// The checksum of the outputs of a network on this host, by kernels of its own.
+    fn hash(&self, network: &Network, frames: u32) -> Result<String> {
+        self.tool.hash(self.workspace, &network.path, frames)
     }
 
     /// Notes a failure, or says that all went well.
@@ -242,8 +260,9 @@ impl<'w> Suite<'w> {
         let cpu = case.cpu.unwrap_or(&board.name);
         let name = format!("{} on {cpu} {} {stages:?}", case.network.name, clusters.spec());
         let attempt = || {
-            let artefact = self.artefact(case.network, case.clusters, &stages)?;
-            let expected = self.tool.hash(self.workspace, &artefact, case.frames)?;
+            let path = kernel_path(case.cpu.unwrap_or(board.cpu()));
+            let artefact = self.artefact_for(case.network, case.clusters, &stages, path)?;
+            let expected = self.hash(case.network, case.frames)?;
             let guest = Guest {
                 board,
                 image,
@@ -353,7 +372,7 @@ impl<'w> Suite<'w> {
         let report = self
             .guest(&self.raspi, &raspi, &one_cluster, &arguments)
             .run(self.workspace, |_| ())?;
-        let expected = self.tool.hash(self.workspace, &one_cluster, 8)?;
+        let expected = self.hash(&self.digits, 8)?;
         let result = succeeded(&report).and_then(|()| {
             let ticks = report.lines.iter().find_map(|line| line.strip_prefix("interrupts: "));
             let ticks: u32 = ticks.and_then(|ticks| ticks.parse().ok()).unwrap_or(0);
@@ -449,7 +468,7 @@ impl<'w> Suite<'w> {
         };
         let report = guest.run(self.workspace, |_| ())?;
         succeeded(&report)?;
-        let expected = self.tool.hash(self.workspace, &artefact, 8)?;
+        let expected = self.hash(network, 8)?;
         ensure!(report.hash() == Some(&*expected), "other outputs than the hosted run");
         let arena = number_after(&report, "arena ")?;
         let inspected = self.tool.inspect(self.workspace, &artefact)?;
@@ -512,7 +531,7 @@ impl<'w> Suite<'w> {
         let result = guest.run(self.workspace, |_| ()).and_then(|report| succeeded(&report));
         self.note("smallest firmware", begun, result);
 
-        let expected = format!("frames 8, hash {}", self.tool.hash(self.workspace, &artefact, 8)?);
+        let expected = format!("frames 8, hash {}", self.hash(&self.digits, 8)?);
         let begun = Instant::now();
         let result = c_programs::firmware(self.workspace).and_then(|firmware| {
             let guest = self.guest(&self.virt, &firmware, &artefact, "");
@@ -523,6 +542,9 @@ impl<'w> Suite<'w> {
         });
         self.note("C firmware", begun, result);
 
+        // For the host and the board alike.
+        let stages = "c0*3 c1*4";
+        let artefact = self.artefact_for(&self.digits, &[3, 4], stages, REFERENCE)?;
         let begun = Instant::now();
         let result = c_programs::host(self.workspace).and_then(|program| {
             let mut program = self.workspace.limited(LIMIT_S, program);
