@@ -35,9 +35,9 @@ pub(super) fn make(workspace: &Workspace, target: Target, dir: &Path) -> Result<
         match (target, &*extension) {
             (Target::Artefact, "tflite") => {
                 let mut import = workspace.command(workspace.target_dir().join("debug/pipeit"));
-                import.args(["--path", PATHS[index % PATHS.len()]]);
+                import.arg("import").arg(file).arg("-o").arg(&seed);
                 // Some are there to be refused.
-                let _ = capture(import.arg("import").arg(file).arg("-o").arg(&seed));
+                let _ = capture(import.args(["--path", PATHS[index % PATHS.len()]]));
             }
             (Target::Artefact, "pipeit") | (Target::Tflite, "tflite") => {
                 fs::copy(file, &seed).with_context(|| file.display().to_string())?;
