@@ -175,6 +175,13 @@ impl Layout {
         *self == Self::contiguous(self.hwc)
     }
 
+    /// The layout of some channels of the tensor.
+    fn part(&self, channels: &Range<usize>) -> Option<Self> {
+        let c =
+            u32::try_from(channels.len()).ok().filter(|_| channels.end <= self.hwc.c as usize)?;
+        Some(Self { hwc: Hwc { c, ..self.hwc }, ..*self })
+    }
+
     /// Bytes from the first element to one past the last, or `None` when that overflows
     /// or pixels or rows overlap.
     #[must_use]
@@ -289,6 +296,12 @@ impl<'a> View<'a> {
         pixels(self.cells, &self.layout, y, columns, 0..self.layout.hwc.c as usize)
     }
 
+    /// Channels `channels`, which must be inside, as a tensor.
+    pub(crate) fn part(&self, channels: Range<usize>) -> Option<Self> {
+        let layout = self.layout.part(&channels)?;
+        Self::new(self.cells.get(channels.start..)?, layout)
+    }
+
     /// All bytes, from the first pixel's first channel to the last's last.
     pub(crate) const fn cells(&self) -> &'a [Cell<i8>] {
         self.cells
@@ -351,6 +364,16 @@ impl<'a> Tile<'a> {
             return &[];
         }
         pixels(self.cells, &self.layout, y, columns, self.region.channels.clone())
+    }
+
+    /// What this tile has of the channels `channels`, which are seen as the whole tensor.
+    pub(crate) fn part(&self, channels: Range<usize>) -> Option<Self> {
+        let layout = self.layout.part(&channels)?;
+        let inside = |at: usize| at.clamp(channels.start, channels.end) - channels.start;
+        let own = &self.region.channels;
+        let region =
+            Region { rows: self.region.rows.clone(), channels: inside(own.start)..inside(own.end) };
+        Self::new(self.cells.get(channels.start..)?, layout, region)
     }
 
     /// The bytes from the first of this tile to the last, those of others between included.

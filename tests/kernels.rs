@@ -155,14 +155,17 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let c = channels[noise.below(4) as usize] as u32 + 1 - u32::from(noise.below(2) == 0);
     let outputs = [noise.below(20), 16 * noise.below(12), noise.below(200)];
     let outputs = outputs[noise.below(3) as usize] as u32 + 1 - u32::from(noise.below(2) == 0);
-    let input = Hwc { h: 1 + noise.below(9) as u32, w: 1 + noise.below(9) as u32, c: c.max(1) };
-    let output_hwc =
-        Hwc { h: 1 + noise.below(7) as u32, w: 1 + noise.below(7) as u32, c: outputs.max(1) };
+    let groups = if noise.below(5) == 0 { 2 + noise.below(3) as u32 } else { 1 };
+    let (c, outputs) = (c.max(1), outputs.max(1));
+    let [h, w, output_h, output_w] = [9, 9, 7, 7].map(|n| 1 + noise.below(n) as u32);
+    let input = Hwc { h, w, c: groups * c };
+    let output_hwc = Hwc { h: output_h, w: output_w, c: groups * outputs };
     let fast = noise.below(4) != 0;
     let full_range = noise.below(3) == 0;
     let mut conv = PackedConv2d {
         path: kernels.path,
         window: any_window(noise),
+        groups,
         input_zero_point: noise.next() as i8,
         weight_zero_point: zero_point(noise),
         gather: kernels::packed::always_gathers(kernels.path) || noise.below(2) == 0,
@@ -177,25 +180,26 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     if !conv.fits(input, output_hwc) {
         return None;
     }
-    let depth = packing.depth(conv.runs(input.c)?)?;
-    let columns = packing.all_columns(output_hwc.c)?;
+    let depth = packing.depth(conv.runs(c)?)?;
+    let columns = packing.all_columns(outputs)?;
     let panels = columns.div_ceil(packing.columns);
-    let widths: Vec<_> =
-        (0..panels).map(|panel| packing.panel(output_hwc.c, panel).len()).collect();
+    let widths = (0..groups).flat_map(|_| 0..panels);
+    let widths: Vec<_> = widths.map(|panel| packing.panel(outputs, panel).len()).collect();
     let mut section = Section::default();
     // Weights of inputs that only fill up are noise, too, unlike those the tool writes: what a
     // kernel reads there must be the code its contract says. They are zeroed here.
     let lowest = if full_range { -128 } else { -127 };
-    let mut weights = noise.codes((columns * depth) as usize, lowest);
-    let runs = conv.runs(input.c)?;
+    let mut weights = noise.codes((groups * columns * depth) as usize, lowest);
+    let runs = conv.runs(c)?;
     let padded = packing.padded(runs.len)? as usize;
-    for (panel, &width) in widths.iter().enumerate() {
-        let start = panel * packing.columns as usize * depth as usize;
+    let mut start = 0;
+    for &width in &widths {
         for k in (0..depth as usize).filter(|k| k % padded >= runs.len as usize) {
             for slot in 0..width {
                 weights[start + packing.position(width, k, slot)] = 0;
             }
         }
+        start += width * depth as usize;
     }
     conv.weights = section.codes(&weights);
     let numbers =

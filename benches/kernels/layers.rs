@@ -166,6 +166,7 @@ impl Shape {
                 let mut conv = PackedConv2d {
                     path,
                     window,
+                    groups: 1,
                     input_zero_point: -5,
                     weight_zero_point: 0,
                     gather: packed::always_gathers(path) || !channels.is_multiple_of(16),

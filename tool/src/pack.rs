@@ -80,6 +80,8 @@ struct Packer<'a> {
 /// Filters with their order undone: what packing starts from.
 struct Dense<'a> {
     window: Window,
+    groups: u32,
+    /// Input channels of a group.
     depth: u32,
     outputs: u32,
     zero_points: (i8, i8),
@@ -87,6 +89,13 @@ struct Dense<'a> {
     weights: &'a [i8],
     requantize: reference::Requantize,
     rounding: Rounding,
+}
+
+impl Dense<'_> {
+    /// Output channels of a group.
+    fn group_outputs(&self) -> u32 {
+        self.outputs.checked_div(self.groups).unwrap_or(0).max(1)
+    }
 }
 
 impl Packer<'_> {
@@ -125,7 +134,7 @@ impl Packer<'_> {
         index: usize,
         conv: &reference::Conv2d,
     ) -> Result<Option<Op>, LowerError> {
-        let Some((input, output)) = self.extents(index).filter(|_| conv.groups == 1) else {
+        let Some((input, output)) = self.extents(index) else {
             return Ok(None);
         };
         self.dense(
@@ -133,7 +142,8 @@ impl Packer<'_> {
             output,
             &Dense {
                 window: conv.window,
-                depth: input.c,
+                groups: conv.groups,
+                depth: input.c.checked_div(conv.groups).unwrap_or(0),
                 outputs: output.c,
                 zero_points: (conv.input_zero_point, conv.weight_zero_point),
                 weights: &get(self.network, conv.weights),
@@ -155,6 +165,7 @@ impl Packer<'_> {
             output,
             &Dense {
                 window,
+                groups: 1,
                 depth: input.c,
                 outputs: output.c,
                 zero_points: (full.input_zero_point, full.weight_zero_point),
@@ -199,17 +210,13 @@ impl Packer<'_> {
         };
         let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
         let columns = Columns::of(self.network, dense, packing.offset);
-        let mut table = vec![
-            0;
-            (packing.all_columns(dense.outputs).unwrap_or(0) * packing.parameters)
-                as usize
-        ];
-        columns.write(self.path, &mut table, &packing, dense.outputs);
+        let table = columns.table(self.path, &packing, dense);
         let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
         let block = (block_bytes(self.path) / panel_bytes).clamp(1, u16::MAX.into());
         let op = PackedConv2d {
             path: self.path,
             window: dense.window,
+            groups: dense.groups,
             input_zero_point: dense.zero_points.0,
             weight_zero_point: dense.zero_points.1,
             gather,
@@ -240,6 +247,7 @@ impl Packer<'_> {
             .collect();
         let dense = Dense {
             window: conv.window,
+            groups: 1,
             depth: 1,
             outputs: output.c,
             zero_points,
@@ -273,7 +281,8 @@ impl Packer<'_> {
         for (numbers, start) in
             table.chunks_mut(block * packing.parameters as usize).zip((0..channels).step_by(block))
         {
-            columns.write_panel(self.path, numbers, start..(start + block), |column| column, block);
+            let channels = (start..start + block).map(Some);
+            columns.write_panel(self.path, numbers, channels, |column| column, block);
         }
         let full_range = packed.contains(&i8::MIN);
         Ok(Some(Op::PackedDepthwiseConv2d(PackedDepthwiseConv2d {
@@ -298,14 +307,16 @@ fn get<T: Pod>(network: &Network, span: Span<T>) -> Vec<T> {
 /// Filters in the order of `packing`; None when they are too large.
 fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Vec<i8>> {
     let (depth, padded) = (packing.depth(runs)? as usize, packing.padded(runs.len)? as usize);
-    let all = packing.all_columns(dense.outputs)? as usize;
-    let mut packed = vec![0i8; all.checked_mul(depth)?];
+    let outputs = dense.group_outputs();
+    let all = packing.all_columns(outputs)? as usize;
+    let mut packed = vec![0i8; all.checked_mul(depth)?.checked_mul(dense.groups as usize)?];
     let filter = runs.count as usize * runs.len as usize;
     for (channel, filter) in (0..).zip(dense.weights.chunks(filter.max(1))) {
-        let panel = packing.panel(dense.outputs, channel / packing.columns);
+        let (group, channel) = (channel / outputs, channel % outputs);
+        let panel = packing.panel(outputs, channel / packing.columns);
         let width = panel.end - panel.start;
         let slot = packing.slot(width, channel - panel.start) as usize;
-        let start = panel.start as usize * depth;
+        let start = (group as usize * all + panel.start as usize) * depth;
         for (i, &weight) in filter.iter().enumerate() {
             let k = i / runs.len as usize * padded + i % runs.len as usize;
             let at = start + packing.position(width as usize, k, slot);
@@ -351,33 +362,40 @@ impl Columns {
         columns
     }
 
-    /// Writes the table of all panels of a layer with `outputs` output channels.
-    fn write(&self, path: Path, table: &mut [i32], packing: &Packing, outputs: u32) {
-        let panels = packing.all_columns(outputs).unwrap_or(0).div_ceil(packing.columns);
-        let mut rest = table;
-        for panel in (0..panels).map(|panel| packing.panel(outputs, panel)) {
+    /// The table of all panels, group by group.
+    fn table(&self, path: Path, packing: &Packing, dense: &Dense<'_>) -> Vec<i32> {
+        let outputs = dense.group_outputs();
+        let all = packing.all_columns(outputs).unwrap_or(0);
+        let mut table = vec![0; (dense.groups * all * packing.parameters) as usize];
+        let mut rest = table.as_mut_slice();
+        let panels = (0..all.div_ceil(packing.columns)).map(|panel| packing.panel(outputs, panel));
+        for (group, panel) in (0..dense.groups).flat_map(|g| panels.clone().map(move |p| (g, p))) {
             let width = panel.end - panel.start;
             let (numbers, after) = rest.split_at_mut((width * packing.parameters) as usize);
             let slot = |column: usize| packing.slot(width, column as u32) as usize;
-            let columns = panel.start as usize..panel.end as usize;
+            let channel =
+                |column| (column < outputs).then_some((group * outputs + column) as usize);
+            let columns = panel.map(channel);
             self.write_panel(path, numbers, columns, slot, width as usize);
             rest = after;
         }
+        table
     }
 
-    /// Writes what belongs to `columns` into a panel's `numbers`.
+    /// Writes what belongs to the channels `columns` into a panel's `numbers`; None fills up.
     fn write_panel(
         &self,
         path: Path,
         numbers: &mut [i32],
-        columns: std::ops::Range<usize>,
+        columns: impl Iterator<Item = Option<usize>>,
         slot: impl Fn(usize) -> usize,
         width: usize,
     ) {
         let filler = Multiplier { mantissa: 1 << 30, shift: -1 };
         for (i, channel) in columns.enumerate() {
-            let bias = self.bias.get(channel).copied().unwrap_or(0);
-            let multiplier = self.multipliers.get(channel).copied().unwrap_or(filler);
+            let bias = channel.and_then(|channel| self.bias.get(channel)).copied();
+            let multiplier = channel.and_then(|channel| self.multipliers.get(channel)).copied();
+            let (bias, multiplier) = (bias.unwrap_or(0), multiplier.unwrap_or(filler));
             for (index, number) in
                 [bias, multiplier.mantissa, multiplier.shift].into_iter().enumerate()
             {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::group::Group;
 use super::{Packing, Runs};
 use crate::kernels::reference::{check_output, check_span, one_input, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
@@ -31,6 +32,8 @@ pub struct PackedConv2d {
     pub path: Path,
     /// Geometry.
     pub window: Window,
+    /// Groups; input and output channels divide evenly among them. Panels belong to one group.
+    pub groups: u32,
     /// What padding stands for.
     pub input_zero_point: i8,
     /// The code of real zero in the weights: 0 except in legacy uint8 networks.
@@ -47,7 +50,7 @@ pub struct PackedConv2d {
     /// Panels that are gone through for every tile of pixels before the next block of panels
     /// begins: as many as stay in the cache.
     pub block: u16,
-    /// Filters in the order of [`Packing`].
+    /// Filters in the order of [`Packing`], group by group.
     pub weights: Span<i8>,
     /// Per panel: the bias of each column, the mantissa of each, the shift of each, and what
     /// else the path asks.
@@ -57,7 +60,7 @@ pub struct PackedConv2d {
 }
 
 impl PackedConv2d {
-    /// The runs of one output over an input of `channels`.
+    /// The runs of one output over `channels` inputs of its group.
     #[must_use]
     pub fn runs(&self, channels: u32) -> Option<Runs> {
         let [down, across] = self.window.taps.map(u32::from);
@@ -71,6 +74,7 @@ impl PackedConv2d {
     /// Whether the scratch memory of the path's kernel is enough for a layer of these extents.
     #[must_use]
     pub fn fits(&self, input: Hwc, output: Hwc) -> bool {
+        let Some((input, output)) = self.group(input, output) else { return false };
         let (Some(packing), Some(runs)) = (self.path.packing(), self.runs(input.c)) else {
             return false;
         };
@@ -108,23 +112,32 @@ impl Operator for PackedConv2d {
         self.window.check()?;
         let too_large = OpError::Parameter { name: "taps" };
         let packing = self.path.packing().ok_or(OpError::Parameter { name: "path" })?;
-        let runs = self.runs(input.c).ok_or(too_large)?;
+        let (part, group_output) =
+            self.group(input, output).ok_or(OpError::Parameter { name: "groups" })?;
+        let runs = self.runs(part.c).ok_or(too_large)?;
         if !self.fits(input, output) {
             return Err(too_large);
         }
         if self.block == 0 {
             return Err(OpError::Parameter { name: "block" });
         }
-        let columns = packing.all_columns(output.c).ok_or(OpError::Shape)?;
+        let columns = packing.all_columns(group_output.c).ok_or(OpError::Shape)?;
         let depth = packing.depth(runs).ok_or(too_large)?;
-        check_span(self.weights, &[product(&[columns, depth], "weights")?], weights, "weights")?;
+        check_span(
+            self.weights,
+            &[product(&[self.groups, columns, depth], "weights")?],
+            weights,
+            "weights",
+        )?;
         let len = product(&[columns, packing.parameters], "columns")?;
-        check_span(self.columns, &[len], weights, "columns")?;
-        let table = weights.get(self.columns);
-        for column in 0..output.c {
-            let valid = Column::of(&packing, table, output, column)
-                .is_some_and(|column| column.multiplier.is_valid());
-            if !valid {
+        let all = product(&[self.groups, len], "columns")?;
+        check_span(self.columns, &[all], weights, "columns")?;
+        for table in weights.get(self.columns).chunks(len as usize) {
+            let valid = |column| {
+                Column::of(&packing, table, group_output, column)
+                    .is_some_and(|column| column.multiplier.is_valid())
+            };
+            if !(0..group_output.c).all(valid) {
                 return Err(OpError::Parameter { name: "multiplier" });
             }
         }
@@ -132,6 +145,9 @@ impl Operator for PackedConv2d {
     }
 
     fn split(&self) -> Split {
+        if self.groups > 1 {
+            return Split::Rows;
+        }
         let step = self.path.packing().map_or(1, |packing| packing.columns);
         Split::RowsOrChannels { step: step.max(16) as u16 }
     }
@@ -143,7 +159,8 @@ impl Operator for PackedConv2d {
     fn macs(&self, signature: Signature<'_>) -> u64 {
         let Some(input) = signature.inputs.first() else { return 0 };
         let [down, across] = self.window.taps.map(u64::from);
-        signature.output.elements() as u64 * down * across * u64::from(input.c)
+        let depth = u64::from(input.c / self.groups.max(1));
+        signature.output.elements() as u64 * down * across * depth
     }
 }
 
@@ -175,26 +192,29 @@ impl Column {
 
 /// The portable kernel of [`PackedConv2d`].
 pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    let [input] = io.inputs.as_slice() else { return };
-    let Some(packing) = params.path.packing() else { return };
+    if let Some(packing) = params.path.packing() {
+        let compute = |group: Group<'_>| compute(params, &packing, &group);
+        let _ = params.each_group(&packing, weights, io, compute);
+    }
+}
+
+fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
+    let Group { input, output, depth, .. } = group;
     let Hwc { h, w, c } = input.hwc();
-    let Some(runs) = params.runs(c) else { return };
-    let (Some(padded), Some(depth)) = (packing.padded(runs.len), packing.depth(runs)) else {
-        return;
-    };
-    let (table, filters) = (weights.get(params.columns), weights.get(params.weights));
+    let padded = params.runs(c).and_then(|runs| packing.padded(runs.len));
+    let Some(padded) = padded else { return };
     let [down, across] = params.window.taps.map(usize::from);
     // Where the inputs of a tap begin among all inputs as they are filled up.
     let tap_step = if params.gather { c } else { padded } as usize;
 
-    for channel in io.output.channels() {
-        let column = Column::of(&packing, table, io.output.hwc(), channel as u32);
+    for channel in output.channels() {
+        let column = Column::of(packing, group.columns, output.hwc(), channel as u32);
         let Some(column) = column else { return };
-        let panel = column.panel as usize * depth as usize;
-        let filters = filters.get(panel..).unwrap_or(&[]);
-        for y in io.output.rows() {
+        let panel = column.panel as usize * *depth as usize;
+        let filters = group.filters.get(panel..).unwrap_or(&[]);
+        for y in output.rows() {
             let rows = params.window.range(0, y, h as usize);
-            for x in io.output.columns() {
+            for x in output.columns() {
                 let columns = params.window.range(1, x, w as usize);
                 let (mut sum, mut inputs) = (column.bias, 0i32);
                 let taps = (0..down).flat_map(|d| (0..across).map(move |a| (d, a)));
@@ -222,8 +242,8 @@ pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>)
                     Rounding::Double => requantize(sum, column.multiplier),
                     Rounding::Once => requantize_once(sum, column.multiplier),
                 };
-                let first = io.output.channels().start;
-                if let Some(cell) = io.output.pixel(y, x).get(channel.wrapping_sub(first)) {
+                let first = output.channels().start;
+                if let Some(cell) = output.pixel(y, x).get(channel.wrapping_sub(first)) {
                     cell.set(params.output.code(scaled));
                 }
             }

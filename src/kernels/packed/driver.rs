@@ -8,9 +8,10 @@ use core::mem::MaybeUninit;
 
 use super::direct::{Direct, Inputs};
 use super::gather::{Gather, Pieces};
-use super::{MAX_TAPS, PackedConv2d};
+use super::group::Group;
+use super::{MAX_TAPS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path};
-use crate::tensor::{Hwc, Tile};
+use crate::tensor::Tile;
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
@@ -109,16 +110,36 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     weights: &Weights<'_>,
     io: &Io<'_>,
 ) {
-    let [input] = io.inputs.as_slice() else { return };
     // A constant, so that no division by its fields is left.
     let Some(packing) = M::PATH.packing().filter(|_| params.path == M::PATH) else { return };
-    let Hwc { c, .. } = input.hwc();
-    let Some(runs) = params.runs(c) else { return };
-    let (Some(run), Some(depth)) = (packing.padded(runs.len), packing.depth(runs)) else { return };
-    let (run, depth) = (run as usize, depth as usize);
-    let (table, filters) = (weights.get(params.columns), weights.get(params.weights));
-    let outputs = io.output.hwc().c;
-    let channels = io.output.channels();
+    let compute = |group: Group<'_>| {
+        // SAFETY: the caller's promise.
+        unsafe { compute::<M, ROWS, SCRATCH>(params, &packing, &group) };
+    };
+    let _ = params.each_group(&packing, weights, io, compute);
+}
+
+/// Computes one group.
+///
+/// # Safety
+///
+/// As [`run`].
+#[inline]
+unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>(
+    params: &PackedConv2d,
+    packing: &Packing,
+    group: &Group<'_>,
+) {
+    let Group { input, output, filters, columns: table, depth } = group;
+    let depth = *depth as usize;
+    let Some(runs) = params.runs(input.hwc().c) else { return };
+    let Some(run) = packing.padded(runs.len) else { return };
+    let run = run as usize;
+    let outputs = output.hwc().c;
+    let channels = output.channels();
+    if channels.is_empty() {
+        return;
+    }
     let first = channels.start / packing.columns as usize;
     if !channels.start.is_multiple_of(packing.columns as usize) {
         debug_assert!(false, "shares are made of whole panels");
@@ -131,7 +152,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     // The check of the parameters leaves room for one pixel, and for two where they are needed.
     let most_rows = if params.gather {
         (SCRATCH / (run * M::WIDTH).max(1)).min(ROWS)
-    } else if 2 * run <= SCRATCH || !params.needs_spare(input.hwc(), io.output.hwc(), run) {
+    } else if 2 * run <= SCRATCH || !params.needs_spare(input.hwc(), output.hwc(), run) {
         ROWS
     } else {
         0
@@ -155,8 +176,8 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
         unsafe { M::fill(spare, 0, run) };
     }
 
-    let width = io.output.columns().len();
-    let pixels = io.output.rows().len().saturating_mul(width);
+    let width = output.columns().len();
+    let pixels = output.rows().len().saturating_mul(width);
     // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
     let tiles = pixels.div_ceil(most_rows).max(1);
     let (least, more) = (pixels / tiles, pixels % tiles);
@@ -175,12 +196,12 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
             return;
         };
         let stored = channels.end.min(end) - start;
-        let (mut y, mut x) = (io.output.rows().start, 0);
+        let (mut y, mut x) = (output.rows().start, 0);
         for tile in 0..tiles {
             let rows = least + usize::from(tile < more);
             // Inside the channels of the share, as is all that is stored.
             let channel = start - channels.start;
-            let Some(outputs) = cells::<ROWS>(&io.output, [y, x], rows, channel) else { return };
+            let Some(outputs) = cells::<ROWS>(output, [y, x], rows, channel) else { return };
             let (used, run) = if params.gather {
                 // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
                 unsafe { gather.pixels::<M, ROWS>(scratch, [y, x], rows) };

@@ -12,6 +12,7 @@ mod direct;
 pub(crate) mod driver;
 #[allow(unsafe_code)]
 pub(crate) mod gather;
+mod group;
 mod packing;
 mod wide;
 
