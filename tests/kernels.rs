@@ -162,13 +162,14 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let output_hwc = Hwc { h: output_h, w: output_w, c: groups * outputs };
     let fast = noise.below(4) != 0;
     let full_range = noise.below(3) == 0;
+    let accesses = kernels.path.accesses();
     let mut conv = PackedConv2d {
         path: kernels.path,
         window: any_window(noise),
         groups,
         input_zero_point: noise.next() as i8,
         weight_zero_point: zero_point(noise),
-        gather: kernels::packed::always_gathers(kernels.path) || noise.below(2) == 0,
+        access: accesses[noise.below(accesses.len() as u64) as usize],
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
         fast,
         full_range,

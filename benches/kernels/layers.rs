@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
-    self, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding,
+    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
@@ -169,7 +169,11 @@ impl Shape {
                     groups: 1,
                     input_zero_point: -5,
                     weight_zero_point: 0,
-                    gather: packed::always_gathers(path) || !channels.is_multiple_of(16),
+                    access: match *path.accesses() {
+                        [Access::Direct, ..] if channels.is_multiple_of(16) => Access::Direct,
+                        [.., last] => last,
+                        [] => return None,
+                    },
                     rounding: Rounding::Double,
                     fast: true,
                     full_range: false,

@@ -2,8 +2,8 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use pipeit_rt::kernels::packed::{
-    DepthwisePacking, MAX_TAPS, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
-    always_gathers, complete,
+    Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
+    complete,
 };
 use pipeit_rt::kernels::{Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
@@ -200,35 +200,38 @@ impl Packer<'_> {
             return Ok(None);
         };
         // Gathered inputs are copied, but less is filled up.
-        let gather = always_gathers(self.path)
-            || taps > MAX_TAPS
-            || apart > 2 * dense.depth
-            || together < taps.saturating_mul(apart) && all <= 1024;
-        let runs = match gather {
-            true => Runs { count: 1, len: all },
-            false => Runs { count: taps, len: dense.depth },
-        };
-        let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
+        let gather =
+            apart > 2 * dense.depth || together < taps.saturating_mul(apart) && all <= 1024;
+        let mut order = [Access::Direct, Access::Band, Access::Gather];
+        if gather {
+            order.reverse();
+        }
         let columns = Columns::of(self.network, dense, packing.offset);
-        let table = columns.table(self.path, &packing, dense);
-        let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
-        let block = (block_bytes(self.path) / panel_bytes).clamp(1, u16::MAX.into());
-        let op = PackedConv2d {
+        let mut op = PackedConv2d {
             path: self.path,
             window: dense.window,
             groups: dense.groups,
             input_zero_point: dense.zero_points.0,
             weight_zero_point: dense.zero_points.1,
-            gather,
+            access: Access::Direct,
             rounding: dense.rounding,
             fast: columns.fast,
-            full_range: weights.contains(&i8::MIN),
-            block: block as u16,
-            weights: self.section.codes(&weights)?,
-            columns: self.section.integers(&table)?,
+            full_range: dense.weights.contains(&i8::MIN),
+            block: 1,
+            weights: Span::new(0, 0, 0),
+            columns: Span::new(0, 0, 0),
             output: dense.requantize.output,
         };
-        Ok(op.fits(input, output).then_some(Op::PackedConv2d(op)))
+        let fits = |&access: &Access| PackedConv2d { access, ..op }.fits(input, output);
+        let Some(access) = order.into_iter().find(fits) else { return Ok(None) };
+        op.access = access;
+        let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
+        let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
+        let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
+        op.block = (block_bytes(self.path) / panel_bytes).clamp(1, u16::MAX.into()) as u16;
+        op.weights = self.section.codes(&weights)?;
+        op.columns = self.section.integers(&columns.table(self.path, &packing, dense))?;
+        Ok(Some(Op::PackedConv2d(op)))
     }
 
     fn depthwise(

@@ -65,18 +65,18 @@ unsafe impl Microkernel<ROWS> for Kernel {
 /// As [`Microkernel::tile`]; the tile has `R` rows.
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
-    let Some(inputs) = job.inputs.first().and_then(|inputs| inputs.first_chunk::<R>()) else {
-        return;
-    };
     let params = job.params;
-    let panels = job.panels.chunks_exact((CHANNELS * job.run).max(1));
+    let depth = job.run * job.inputs.len();
+    let panels = job.panels.chunks_exact((CHANNELS * depth).max(1));
     let columns = job.columns.chunks_exact(CHANNELS * PARAMETERS);
     for (first, (panel, columns)) in (0..).step_by(CHANNELS).zip(panels.zip(columns)) {
         let finish = Finish::new(columns, params.fast, params.rounding, params.output);
         let biases = finish.numbers(0);
+        let panels = panel.as_chunks().0.as_chunks().0.chunks_exact((job.run / 2).max(1));
+        let runs = job.inputs.iter().filter_map(|inputs| inputs.first_chunk::<R>()).zip(panels);
         // SAFETY: the inputs are readable for `run` numbers, of which the panel has an element
         // for every two.
-        let mut sums = unsafe { multiply(inputs, panel.as_chunks().0.as_chunks().0, biases) };
+        let mut sums = unsafe { multiply(runs, biases) };
         if params.weight_zero_point != 0 {
             for (row, &addend) in sums.iter_mut().zip(&job.addends) {
                 for sum in row {
@@ -93,29 +93,30 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     }
 }
 
-/// `biases + inputs * panel` for `R` rows.
+/// `biases + inputs * panel` for `R` rows, run by run.
 ///
 /// # Safety
 ///
-/// The inputs are readable for two numbers of 16 bits per element of the panel.
+/// The inputs of a run are readable for two numbers of 16 bits per element of the panel beside.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn multiply<const R: usize>(
-    inputs: &[*const i8; R],
-    panel: &[[[i8; CHANNELS]; 2]],
+unsafe fn multiply<'a, const R: usize>(
+    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
     biases: Columns,
 ) -> [Columns; R] {
     let mut sums = [biases; R];
-    for (pair, [low, high]) in panel.iter().enumerate() {
-        let (low, high) = (widen(low), widen(high));
-        for r in 0..R {
-            // SAFETY: pair `pair` of the readable inputs.
-            let input = unsafe { broadcast(inputs[r], pair) };
-            let [a, b] = sums[r];
-            sums[r] = [
-                _mm256_add_epi32(a, _mm256_madd_epi16(input, low)),
-                _mm256_add_epi32(b, _mm256_madd_epi16(input, high)),
-            ];
+    for (inputs, panel) in runs {
+        for (pair, [low, high]) in panel.iter().enumerate() {
+            let (low, high) = (widen(low), widen(high));
+            for r in 0..R {
+                // SAFETY: pair `pair` of the readable inputs.
+                let input = unsafe { broadcast(inputs[r], pair) };
+                let [a, b] = sums[r];
+                sums[r] = [
+                    _mm256_add_epi32(a, _mm256_madd_epi16(input, low)),
+                    _mm256_add_epi32(b, _mm256_madd_epi16(input, high)),
+                ];
+            }
         }
     }
     sums

@@ -67,7 +67,7 @@ struct Panel<'a> {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile(job: &Job<'_, ROWS>) {
-    let weights = job.panels.chunks(COLUMNS * job.run);
+    let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.len());
     let columns = job.columns.chunks(COLUMNS * PARAMETERS);
     for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
         let stored = (job.stored - first).min(COLUMNS);
@@ -130,17 +130,18 @@ unsafe fn part<const R: usize, const V: usize>(
     start: usize,
 ) {
     let end = start + R;
-    let inputs = job.inputs.first().and_then(|inputs| inputs.get(start..end)?.as_array::<R>());
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
-    let (Some(inputs), Some(outputs)) = (inputs, outputs) else { return };
+    let Some(outputs) = outputs else { return };
     let outputs = outputs.map(|output| output.wrapping_add(panel.first));
     let weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
-    debug_assert_eq!(4 * weights.len(), job.run);
+    debug_assert_eq!(4 * weights.len(), job.run * job.inputs.len());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
     let mut sums = [[_mm512_setzero_si512(); V]; R];
+    let runs = job.inputs.iter().filter_map(|run| run.get(start..end)?.as_array::<R>());
+    let runs = runs.zip(weights.chunks_exact((job.run / 4).max(1)));
     // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
     // every four.
-    unsafe { multiply(inputs, weights, columns, &mut sums) };
+    unsafe { multiply(runs, columns, &mut sums) };
     if job.params.weight_zero_point != 0 {
         for (row, &addend) in sums.iter_mut().zip(job.addends.iter().skip(start)) {
             for sum in row {
@@ -152,16 +153,15 @@ unsafe fn part<const R: usize, const V: usize>(
     unsafe { store(&sums, columns, Scale::of(job.params), &outputs, panel.stored) };
 }
 
-/// `sums = biases + inputs * panel` for `R` rows.
+/// `sums = biases + inputs * panel` for `R` rows, run by run.
 ///
 /// # Safety
 ///
-/// The inputs are readable for four bytes per element of the panel.
+/// The inputs of a run are readable for four bytes per element of the panel beside them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn multiply<const R: usize, const V: usize>(
-    inputs: &[*const i8; R],
-    panel: &[[Codes; V]],
+unsafe fn multiply<'a, const R: usize, const V: usize>(
+    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[Codes; V]])>,
     columns: Columns<'_, V>,
     sums: &mut [[__m512i; V]; R],
 ) {
@@ -173,16 +173,18 @@ unsafe fn multiply<const R: usize, const V: usize>(
             accumulators[r][v] = biases[v];
         }
     }
-    for (group, weights) in panel.iter().enumerate() {
-        let mut columns = [_mm512_setzero_si512(); V];
-        for v in 0..V {
-            columns[v] = load_codes(&weights[v]);
-        }
-        for r in 0..R {
-            // SAFETY: group `group` of the readable inputs.
-            let input = unsafe { broadcast(inputs[r], group) };
+    for (inputs, panel) in runs {
+        for (group, weights) in panel.iter().enumerate() {
+            let mut columns = [_mm512_setzero_si512(); V];
             for v in 0..V {
-                accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
+                columns[v] = load_codes(&weights[v]);
+            }
+            for r in 0..R {
+                // SAFETY: group `group` of the readable inputs.
+                let input = unsafe { broadcast(inputs[r], group) };
+                for v in 0..V {
+                    accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
+                }
             }
         }
     }

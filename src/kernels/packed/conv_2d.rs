@@ -11,8 +11,20 @@ use crate::quant::{Multiplier, Output, requantize, requantize_once};
 use crate::tensor::{Hwc, Split};
 use crate::weights::{Span, Weights};
 
-/// Most taps of a window over an input that a kernel reads where it lies.
-pub const MAX_TAPS: u32 = 64;
+/// Most runs of an output.
+pub const MAX_RUNS: u32 = 64;
+
+/// How a kernel comes by the inputs of an output pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// It reads them where they lie: a run per tap.
+    Direct,
+    /// It copies rows of the input with their padding: a run per row of the window or, when that
+    /// is dilated across, per tap.
+    Band,
+    /// It puts what a band has of a pixel side by side, too: one run.
+    Gather,
+}
 
 /// How sums are scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +50,8 @@ pub struct PackedConv2d {
     pub input_zero_point: i8,
     /// The code of real zero in the weights: 0 except in legacy uint8 networks.
     pub weight_zero_point: i8,
-    /// The kernel gathers all taps of a pixel before it multiplies them.
-    pub gather: bool,
+    /// How the kernel comes by its inputs.
+    pub access: Access,
     /// How sums are scaled.
     pub rounding: Rounding,
     /// No sum reaches 2^30 and every column is shifted right by at least one bit, so that the
@@ -65,9 +77,13 @@ impl PackedConv2d {
     pub fn runs(&self, channels: u32) -> Option<Runs> {
         let [down, across] = self.window.taps.map(u32::from);
         let taps = down.checked_mul(across)?;
-        Some(match self.gather {
-            true => Runs { count: 1, len: taps.checked_mul(channels)? },
-            false => Runs { count: taps, len: channels },
+        let [_, dilation] = self.window.dilation;
+        Some(match self.access {
+            Access::Band if dilation == 1 => {
+                Runs { count: down, len: across.checked_mul(channels)? }
+            }
+            Access::Direct | Access::Band => Runs { count: taps, len: channels },
+            Access::Gather => Runs { count: 1, len: taps.checked_mul(channels)? },
         })
     }
 
@@ -79,13 +95,19 @@ impl PackedConv2d {
             return false;
         };
         let Some(padded) = packing.padded(runs.len) else { return false };
-        if self.gather {
-            return padded <= packing.scratch;
-        }
-        let spare = self.needs_spare(input, output, padded as usize);
-        // Only the last pixel may end before its run does: there is one spare.
-        let overlap = padded - runs.len <= runs.len;
-        runs.count <= MAX_TAPS && overlap && (!spare || padded <= packing.scratch / 2)
+        let scratch = packing.scratch as usize;
+        let band = self.least_copied(input.c, padded - runs.len);
+        let enough = match self.access {
+            Access::Direct => {
+                let spare = self.needs_spare(input, output, padded as usize);
+                // Only the last pixel may end before its run does: there is one spare.
+                let overlap = padded - runs.len <= runs.len;
+                overlap && (!spare || padded as usize <= scratch / 2)
+            }
+            Access::Band => band <= scratch,
+            Access::Gather => (padded as usize).max(band) <= scratch / 2,
+        };
+        enough && runs.count <= MAX_RUNS && self.path.accesses().contains(&self.access)
     }
 
     /// Whether a kernel that reads an input where it lies needs pixels besides: one of padding,
@@ -201,11 +223,10 @@ pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>)
 fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let Group { input, output, depth, .. } = group;
     let Hwc { h, w, c } = input.hwc();
-    let padded = params.runs(c).and_then(|runs| packing.padded(runs.len));
-    let Some(padded) = padded else { return };
+    let Some(runs) = params.runs(c) else { return };
+    let Some(padded) = packing.padded(runs.len) else { return };
+    let (len, padded) = (runs.len as usize, padded as usize);
     let [down, across] = params.window.taps.map(usize::from);
-    // Where the inputs of a tap begin among all inputs as they are filled up.
-    let tap_step = if params.gather { c } else { padded } as usize;
 
     for channel in output.channels() {
         let column = Column::of(packing, group.columns, output.hwc(), channel as u32);
@@ -228,7 +249,8 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                     };
                     for i in 0..c as usize {
                         let code = run.map_or(params.input_zero_point, |run| run.get(i));
-                        let k = tap * tap_step + i;
+                        let input = tap * c as usize + i;
+                        let k = input / len * padded + input % len;
                         let at = packing.position(column.width as usize, k, column.slot as usize);
                         let weight = filters.get(at).copied().unwrap_or(0);
                         let shifted = i32::from(code).wrapping_add(packing.offset);

@@ -2,13 +2,10 @@
 
 use core::ops::Range;
 
-use super::driver::Microkernel;
-use super::{MAX_TAPS, PackedConv2d};
+use super::driver::{Microkernel, repeat_first};
+use super::{MAX_RUNS, PackedConv2d};
 use crate::kernels::Window;
 use crate::tensor::{Hwc, Layout, View};
-
-/// Per run, where the inputs of each pixel of a tile lie.
-pub(super) type Inputs<const ROWS: usize> = [[*const i8; ROWS]; MAX_TAPS as usize];
 
 /// Finds the inputs of a layer's output pixels: a run per tap, or one per row of the window
 /// where no window of a tile touches padding and the taps of a row are adjacent.
@@ -26,7 +23,7 @@ pub(super) struct Direct<'a> {
     /// Output rows and columns whose windows lie inside the image.
     inside: [Range<usize>; 2],
     /// Per tap across, the output columns for which it lies inside the image.
-    columns: [Range<usize>; MAX_TAPS as usize],
+    columns: [Range<usize>; MAX_RUNS as usize],
     /// Bytes of the input from a tap to the next down and across, and from an output column's
     /// taps to the next one's.
     steps: [usize; 3],
@@ -49,7 +46,7 @@ impl<'a> Direct<'a> {
         let [dilation_down, dilation_across] = window.dilation.map(usize::from);
         let [_, stride] = window.stride.map(usize::from);
         let pixel_stride = pixel_stride as usize;
-        let mut columns = [const { 0..0 }; MAX_TAPS as usize];
+        let mut columns = [const { 0..0 }; MAX_RUNS as usize];
         let [_, across] = window.taps.map(usize::from);
         for (tap, columns) in columns.iter_mut().enumerate().take(across) {
             *columns = window.outputs(1, tap, hwc.w as usize);
@@ -81,30 +78,34 @@ impl<'a> Direct<'a> {
     /// is needed; the core can execute the path of `M`.
     pub(super) unsafe fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
-        inputs: &mut Inputs<ROWS>,
+        inputs: &mut [[*const i8; ROWS]],
         [mut y, mut x]: [usize; 2],
         count: usize,
     ) -> (usize, usize) {
         let [down, across] = self.window.taps.map(usize::from);
         let [rows, columns] = &self.inside;
         let is_inside = rows.contains(&y) && x >= columns.start && x + count <= columns.end;
-        if self.is_dense && is_inside && x + count <= self.width {
+        let together = self.is_dense && is_inside && x + count <= self.width;
+        let found = if together { (down, across * self.run) } else { (down * across, self.run) };
+        if together {
             let mut first = self.tap(y, x, 0);
             for run in inputs.iter_mut().take(down) {
                 self.place(run, 0..count, first);
                 first = first.wrapping_add(self.steps[0]);
             }
-            return (down, across * self.run);
         }
         let mut row = 0;
-        while row < count && x < self.width {
+        while !together && row < count && x < self.width {
             let len = (self.width - x).min(count - row);
             // SAFETY: the caller's promise.
             unsafe { self.line::<M, ROWS>(inputs, row, [y, x], len) };
             row += len;
             (y, x) = (y + 1, 0);
         }
-        (down * across, self.run)
+        if count < ROWS {
+            inputs.iter_mut().take(found.0).for_each(|run| repeat_first(run, count));
+        }
+        found
     }
 
     /// Finds the inputs of `len` pixels of an output row, tap by tap, for row `row` of the tile
@@ -115,7 +116,7 @@ impl<'a> Direct<'a> {
     /// As [`pixels`](Self::pixels).
     unsafe fn line<M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
-        inputs: &mut Inputs<ROWS>,
+        inputs: &mut [[*const i8; ROWS]],
         row: usize,
         [y, x]: [usize; 2],
         len: usize,

@@ -5,11 +5,13 @@
 //! everything about geometry is here.
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use super::direct::{Direct, Inputs};
-use super::gather::{Gather, Pieces};
+use super::band::{Band, Patch};
+use super::direct::Direct;
+use super::gather::Pieces;
 use super::group::Group;
-use super::{MAX_TAPS, PackedConv2d, Packing};
+use super::{Access, MAX_RUNS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path};
 use crate::tensor::Tile;
 use crate::weights::Weights;
@@ -96,7 +98,7 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     unsafe fn sum(from: *const i8, len: usize) -> i32;
 }
 
-/// Memory for gathered inputs, or for a padding pixel and a spare one.
+/// Memory for a band and gathered inputs, or for a padding pixel and a spare one.
 #[repr(align(64))]
 struct Scratch<const BYTES: usize>([MaybeUninit<i8>; BYTES]);
 
@@ -134,13 +136,12 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let depth = *depth as usize;
     let Some(runs) = params.runs(input.hwc().c) else { return };
     let Some(run) = packing.padded(runs.len) else { return };
-    let run = run as usize;
-    let outputs = output.hwc().c;
+    let (run, fill) = (run as usize, (run - runs.len) as usize);
     let channels = output.channels();
+    let first = channels.start / packing.columns as usize;
     if channels.is_empty() {
         return;
     }
-    let first = channels.start / packing.columns as usize;
     if !channels.start.is_multiple_of(packing.columns as usize) {
         debug_assert!(false, "shares are made of whole panels");
         return;
@@ -149,105 +150,148 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
 
     let mut scratch = Scratch::<SCRATCH>([const { MaybeUninit::uninit() }; SCRATCH]);
     let scratch = scratch.0.as_mut_ptr().cast::<i8>();
-    // The check of the parameters leaves room for one pixel, and for two where they are needed.
-    let most_rows = if params.gather {
-        (SCRATCH / (run * M::WIDTH).max(1)).min(ROWS)
-    } else if 2 * run <= SCRATCH || !params.needs_spare(input.hwc(), output.hwc(), run) {
-        ROWS
-    } else {
-        0
-    };
-    if most_rows == 0 {
-        return;
-    }
-    // What is the same for all pixels: what fills up gathered runs, whose weights are zero; or a
-    // pixel of padding, before a spare one.
-    let spare = scratch.wrapping_add(run);
-    if params.gather {
-        for row in 0..most_rows {
-            let rest = scratch.wrapping_add((row * run + runs.len as usize) * M::WIDTH);
-            // SAFETY: the end of one of `most_rows` runs, which fit into the scratch.
-            unsafe { M::fill(rest, 0, run - runs.len as usize) };
+    let share = Patch { rows: output.rows(), columns: output.columns() };
+    let [height, width] = [share.rows.len(), share.columns.len()];
+    let (mut source, most_rows) = match params.access {
+        Access::Direct => {
+            let spare = scratch.wrapping_add(run);
+            if 2 * run <= SCRATCH {
+                // SAFETY: the first of two runs that fit into the scratch: a pixel of padding.
+                unsafe { M::fill(scratch, params.input_zero_point, run) };
+                // SAFETY: the second, the spare pixel.
+                unsafe { M::fill(spare, 0, run) };
+            } else if params.needs_spare(input.hwc(), output.hwc(), run) {
+                return;
+            }
+            (Source::Direct(Direct::new(*input, params, run, width, scratch, spare)), ROWS)
         }
-    } else if 2 * run <= SCRATCH {
-        // SAFETY: the first of two runs that fit into the scratch.
-        unsafe { M::fill(scratch, params.input_zero_point, run) };
-        // SAFETY: the second.
-        unsafe { M::fill(spare, 0, run) };
+        Access::Band => {
+            (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::WIDTH)), ROWS)
+        }
+        Access::Gather => {
+            let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
+            let gathered = rows * run;
+            for row in 0..rows {
+                let end = scratch.wrapping_add(row * run + runs.len as usize);
+                // SAFETY: the end of one of `rows` runs, which fit into the scratch. The weights
+                // for what fills up a run are zero.
+                unsafe { M::fill(end, 0, fill) };
+            }
+            let rest = scratch.wrapping_add(gathered);
+            (Source::Gather(Band::new(*input, params, fill, rest, SCRATCH - gathered)), rows)
+        }
+    };
+    let extents = match &source {
+        Source::Direct(_) => Some([height, width]),
+        Source::Band(band) | Source::Gather(band) => band.patch(height, width),
+    };
+    let Some([height, width]) = extents.filter(|_| most_rows > 0) else { return };
+    let mut inputs = [const { MaybeUninit::uninit() }; MAX_RUNS as usize];
+    let Some(inputs) = inputs.get_mut(..runs.count as usize) else { return };
+    for run in &mut *inputs {
+        run.write([core::ptr::null(); ROWS]);
     }
+    // SAFETY: all have just been written.
+    let inputs = unsafe { inputs.assume_init_mut() };
 
-    let width = output.columns().len();
-    let pixels = output.rows().len().saturating_mul(width);
-    // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
-    let tiles = pixels.div_ceil(most_rows).max(1);
-    let (least, more) = (pixels / tiles, pixels % tiles);
-    let gather = Gather::new(*input, params.window, params.input_zero_point, run, width);
-    let direct = Direct::new(*input, params, run, width, scratch, spare);
-    let mut inputs: Inputs<ROWS> = [[core::ptr::null(); ROWS]; MAX_TAPS as usize];
-    for block in panels.clone().step_by(usize::from(params.block).max(1)) {
-        let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
-        let start = packing.panel(outputs, block as u32).start as usize;
-        let end = packing.panel(outputs, last as u32).end as usize;
-        let parameters = packing.parameters as usize;
-        let (Some(panels), Some(columns)) = (
-            filters.get(start * depth..end * depth),
-            table.get(start * parameters..end * parameters),
-        ) else {
-            return;
-        };
-        let stored = channels.end.min(end) - start;
-        let (mut y, mut x) = (output.rows().start, 0);
-        for tile in 0..tiles {
-            let rows = least + usize::from(tile < more);
+    let pieces = |range: &Range<usize>, step: usize| {
+        let end = range.end;
+        range.clone().step_by(step.max(1)).map(move |start| start..end.min(start + step))
+    };
+    let columns = share.columns.clone();
+    let patches = pieces(&share.rows, height).flat_map(|rows| {
+        pieces(&columns, width).map(move |columns| Patch { rows: rows.clone(), columns })
+    });
+    for patch in patches {
+        if let Source::Band(band) | Source::Gather(band) = &mut source {
+            // SAFETY: `Band::patch` has found the extents; the core can execute the path.
+            unsafe { band.copy::<M, ROWS>(&patch) };
+        }
+        let pixels = patch.pixels();
+        // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
+        let tiles = pixels.div_ceil(most_rows).max(1);
+        let (least, more) = (pixels / tiles, pixels % tiles);
+        for block in panels.clone().step_by(usize::from(params.block).max(1)) {
+            let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
+            let start = packing.panel(output.hwc().c, block as u32).start as usize;
+            let end = packing.panel(output.hwc().c, last as u32).end as usize;
+            let parameters = packing.parameters as usize;
+            let (Some(panels), Some(columns)) = (
+                filters.get(start * depth..end * depth),
+                table.get(start * parameters..end * parameters),
+            ) else {
+                return;
+            };
+            let stored = channels.end.min(end) - start;
             // Inside the channels of the share, as is all that is stored.
             let channel = start - channels.start;
-            let Some(outputs) = cells::<ROWS>(output, [y, x], rows, channel) else { return };
-            let (used, run) = if params.gather {
-                // SAFETY: `most_rows` runs fit into the scratch; the core can execute the path.
-                unsafe { gather.pixels::<M, ROWS>(scratch, [y, x], rows) };
-                for (row, input) in inputs.iter_mut().take(1).flatten().enumerate().take(rows) {
-                    *input = scratch.wrapping_add(row * run * M::WIDTH);
+            let (mut y, mut x) = (patch.rows.start, patch.columns.start);
+            for tile in 0..tiles {
+                let rows = least + usize::from(tile < more);
+                let Some(outputs) = cells::<ROWS>(output, &patch, [y, x], rows, channel) else {
+                    return;
+                };
+                let (used, run) = match &source {
+                    Source::Direct(direct) => {
+                        // SAFETY: padding and spare pixel are in the scratch; the core can execute
+                        // the path.
+                        unsafe { direct.pixels::<M, ROWS>(inputs, [y, x], rows) }
+                    }
+                    Source::Band(band) => {
+                        band.pixels::<M, ROWS>(inputs, [y, x], rows);
+                        (inputs.len(), run)
+                    }
+                    Source::Gather(band) => {
+                        // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
+                        // path, which is one that copies codes as they are.
+                        unsafe { band.gather::<M, ROWS>(scratch, run, [y, x], rows) };
+                        for (row, input) in inputs.as_flattened_mut().iter_mut().enumerate() {
+                            *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
+                        }
+                        (1, run)
+                    }
+                };
+                x += rows;
+                while x >= patch.columns.end {
+                    (y, x) = (y + 1, x - patch.columns.len());
                 }
-                (1, run)
-            } else {
-                // SAFETY: padding and spare pixel are in the scratch; the core can execute the
-                // path.
-                unsafe { direct.pixels::<M, ROWS>(&mut inputs, [y, x], rows) }
-            };
-            x += rows;
-            while x >= width {
-                (y, x) = (y + 1, x - width);
-            }
-            let Some(inputs) = inputs.get_mut(..used) else { return };
-            if rows < ROWS {
-                inputs.iter_mut().for_each(|run| repeat_first(run, rows));
-            }
-            let mut addends = [0; ROWS];
-            if params.weight_zero_point != 0 {
-                let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
-                // Of a run that is filled up, only the inputs count; others are whole.
-                let len = (runs.count * runs.len) as usize / used.max(1);
-                for (row, addend) in addends.iter_mut().enumerate() {
-                    let starts = inputs.iter().filter_map(|run| run.get(row));
-                    // SAFETY: the inputs have just been located or gathered.
-                    let sums = starts.map(|&input| unsafe { M::sum(input, len) });
-                    let sum = sums.fold(0, i32::wrapping_add);
-                    let zero = i32::from(params.weight_zero_point);
-                    *addend = all.wrapping_sub(sum).wrapping_mul(zero);
+                let Some(inputs) = inputs.get(..used) else { return };
+                let mut addends = [0; ROWS];
+                if params.weight_zero_point != 0 {
+                    let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
+                    // Of a run that is filled up, only the inputs count; others are whole.
+                    let len = (runs.count * runs.len) as usize / used.max(1);
+                    for (row, addend) in addends.iter_mut().enumerate().take(rows) {
+                        let starts = inputs.iter().filter_map(|run| run.get(row));
+                        // SAFETY: the inputs have just been located, copied or gathered.
+                        let sums = starts.map(|&input| unsafe { M::sum(input, len) });
+                        let sum = sums.fold(0, i32::wrapping_add);
+                        let zero = i32::from(params.weight_zero_point);
+                        *addend = all.wrapping_sub(sum).wrapping_mul(zero);
+                    }
                 }
+                let job =
+                    Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
+                // SAFETY: inputs are readable for `run` bytes, outputs are cells of this core's
+                // share, and the core can execute the path.
+                unsafe { M::tile(&job) };
             }
-            let job = Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
-            // SAFETY: inputs are readable for `run` bytes (see `Direct`), outputs are cells of
-            // this core's share, and the core can execute the path.
-            unsafe { M::tile(&job) };
         }
     }
 }
 
-/// Where `rows` pixels of `tile` from (`y`, `x`) on are written from channel `channel` of this
+/// Where the inputs of a tile come from, see [`Access`].
+enum Source<'a> {
+    Direct(Direct<'a>),
+    Band(Band<'a>),
+    Gather(Band<'a>),
+}
+
+/// Where `rows` pixels of `patch` from (`y`, `x`) on are written from channel `channel` of this
 /// share on; the first again for the others.
 fn cells<const ROWS: usize>(
     tile: &Tile<'_>,
+    patch: &Patch,
     [mut y, mut x]: [usize; 2],
     rows: usize,
     channel: usize,
@@ -263,7 +307,7 @@ fn cells<const ROWS: usize>(
         }
         Some(())
     };
-    let width = tile.columns().end;
+    let width = patch.columns.end;
     if rows == ROWS && x + ROWS <= width {
         place(&mut found, y, x)?;
         return Some(found);
@@ -274,14 +318,14 @@ fn cells<const ROWS: usize>(
         let (here, below) = rest.split_at_mut(count);
         place(here, y, x)?;
         rest = below;
-        (y, x) = (y + 1, 0);
+        (y, x) = (y + 1, patch.columns.start);
     }
     repeat_first(&mut found, rows);
     Some(found)
 }
 
 /// Fills `values` from `len` on with the first.
-fn repeat_first<T: Copy, const N: usize>(values: &mut [T; N], len: usize) {
+pub(super) fn repeat_first<T: Copy, const N: usize>(values: &mut [T; N], len: usize) {
     if let Some(&first) = values.first() {
         values.iter_mut().skip(len).for_each(|value| *value = first);
     }

@@ -4,6 +4,8 @@
 //! The host tool packs (see [`Packing`]); a path's own kernels equal the portable ones.
 #![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod band;
 mod conv_2d;
 mod depthwise_conv_2d;
 #[allow(unsafe_code)]
@@ -16,8 +18,8 @@ mod group;
 mod packing;
 mod wide;
 
-pub use conv_2d::{MAX_TAPS, PackedConv2d, Rounding, packed_conv_2d};
+pub use conv_2d::{Access, MAX_RUNS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
-pub use packing::{Packing, Runs, always_gathers, complete};
+pub use packing::{Packing, Runs, complete};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use wide::PARAMETERS;

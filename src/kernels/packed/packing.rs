@@ -3,15 +3,14 @@
 
 use core::ops::Range;
 
-use super::wide;
+use super::{Access, wide};
 use crate::kernels::Path;
 
 /// The layout of a convolution's filters on one path.
 ///
 /// Output channels are *columns*; they come in panels. In a panel, the inputs of a column (`k`)
 /// come in groups: group by group, then column by column, then input by input. The inputs are
-/// divided in *runs* that are adjacent in memory when the kernel reads them: one per tap, or
-/// one for all where the kernel gathers the taps of a pixel first.
+/// divided in *runs* that are adjacent in memory when the kernel reads them, see [`Access`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
     /// Columns of a whole panel.
@@ -24,8 +23,8 @@ pub struct Packing {
     pub align: u32,
     /// What the kernel adds to every input code before it multiplies.
     pub offset: i32,
-    /// Inputs for which a kernel has scratch memory on its stack: gathered ones, or a pixel of
-    /// padding and a spare one.
+    /// Inputs for which a kernel has scratch memory on its stack: a band and gathered ones, or a
+    /// pixel of padding and a spare one.
     pub scratch: u32,
     /// Numbers per column in the table beside the filters: bias, mantissa and shift, and
     /// what the path asks besides.
@@ -33,6 +32,19 @@ pub struct Packing {
 }
 
 impl Path {
+    /// How the kernels of this path may come by the inputs of a convolution. Those of x86 want
+    /// inputs in another form than they lie in.
+    #[must_use]
+    pub const fn accesses(self) -> &'static [Access] {
+        match self {
+            Self::Reference => &[],
+            Self::Neon | Self::Dotprod | Self::I8mm => {
+                &[Access::Direct, Access::Band, Access::Gather]
+            }
+            Self::Avx2 | Self::Avx512Vnni => &[Access::Band],
+        }
+    }
+
     /// The layout of filters; None where they stay as they are.
     #[must_use]
     pub const fn packing(self) -> Option<Packing> {
@@ -69,12 +81,6 @@ impl Path {
             }
         })
     }
-}
-
-/// Whether the kernels of `path` can only gather the inputs of a convolution.
-#[must_use]
-pub const fn always_gathers(path: Path) -> bool {
-    matches!(path, Path::Avx2 | Path::Avx512Vnni)
 }
 
 /// Writes what `path` asks besides bias, mantissa and shift into the table of a panel, or of a
