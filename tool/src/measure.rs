@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, StageStats};
-use pipeit_rt::platform::hosted::Hosted;
+use pipeit_rt::plan::Plan;
+use pipeit_rt::platform::Ticks;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::{Admission, Platform, Wait};
 
-use crate::session::stream;
+use crate::session::{SessionError, with_fed_pipeline};
 
 /// What was measured, warm-up and end left out.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +71,10 @@ pub struct Length {
     pub frames: usize,
 }
 
+/// How long the core that feeds a pipeline waits for a frame before it looks for results: other
+/// cores do not wake it when they are through with one.
+const PATIENCE: Duration = Duration::from_micros(20);
+
 /// The frames counted.
 struct Window {
     /// The first frame.
@@ -79,68 +86,113 @@ struct Window {
     finished: Vec<(Instant, Duration)>,
 }
 
-/// Sends frames for as long as `length` says. `fill` writes the inputs of frame 0, 1, …;
-/// `take` receives the results in the same order, those outside the measurement too.
+/// A measurement under way.
+struct Measuring<F, T> {
+    length: Length,
+    fill: F,
+    take: T,
+    /// When each frame was sent.
+    started: Vec<Instant>,
+    taken: usize,
+    window: Option<Window>,
+}
+
+impl<F, T> Measuring<F, T>
+where
+    F: FnMut(usize, &mut InputFrame<'_, '_, Hosted>),
+    T: FnMut(usize, &OutputFrame<'_, '_, Hosted>),
+{
+    /// Takes all results there are, and sends as many frames as find room; says whether there is
+    /// more to do.
+    fn step(&mut self, pipeline: &Pipeline<'_, Hosted>) -> Result<bool, CallError> {
+        while self.taken < self.started.len() {
+            match pipeline.poll(Wait::Never) {
+                Ok(frame) => self.finish(pipeline, &frame),
+                Err(CallError::TimedOut) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        while !self.is_over(pipeline) {
+            match pipeline.acquire(Admission::Block(Wait::Never)) {
+                Ok(mut frame) => {
+                    (self.fill)(self.started.len(), &mut frame);
+                    self.started.push(Instant::now());
+                    frame.submit()?;
+                }
+                Err(CallError::TimedOut) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.taken < self.started.len())
+    }
+
+    /// Frames of the warm-up.
+    fn warm_up(pipeline: &Pipeline<'_, Hosted>) -> usize {
+        pipeline.plan().teams.len()
+    }
+
+    /// Whether enough frames have been sent.
+    fn is_over(&self, pipeline: &Pipeline<'_, Hosted>) -> bool {
+        let (sent, least) = (self.started.len(), 6 * Self::warm_up(pipeline));
+        let time = Duration::from_secs_f64(self.length.seconds);
+        let is_long = |w: &Window| w.begun.elapsed() >= time && sent >= w.first + least;
+        sent >= self.length.frames && self.window.as_ref().is_some_and(is_long)
+    }
+
+    fn finish(&mut self, pipeline: &Pipeline<'_, Hosted>, frame: &OutputFrame<'_, '_, Hosted>) {
+        let now = Instant::now();
+        (self.take)(self.taken, frame);
+        self.taken += 1;
+        let time = Duration::from_secs_f64(self.length.seconds);
+        let warm_up = Self::warm_up(pipeline);
+        let stats = || -> Vec<_> { (0..).map_while(|stage| pipeline.stats(stage)).collect() };
+        match &mut self.window {
+            None if self.taken >= warm_up && now - self.started[0] >= time / 10 => {
+                let before = stats();
+                let (first, after, finished) = (self.taken, before.clone(), Vec::new());
+                self.window = Some(Window { first, begun: now, before, after, finished });
+            }
+            Some(w) if w.finished.len() < 6 * warm_up || now - w.begun <= time => {
+                w.finished.push((now, now - self.started[self.taken - 1]));
+                w.after = stats();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sends frames through a pipeline of `plan` for as long as `length` says. `fill` writes the
+/// inputs of frame 0, 1, …; `take` receives the results in the same order, those outside the
+/// measurement too. Both are called by a core between its frames.
 ///
 /// # Errors
 ///
-/// What made the pipeline fail.
-pub fn measure<'a>(
-    pipeline: &Pipeline<'a, Hosted>,
+/// The pipeline does not start; inside, what made it fail.
+pub fn measure(
+    plan: &Plan<'_>,
+    machine: &Machine,
     length: Length,
-    mut fill: impl FnMut(usize, &mut InputFrame<'_, 'a, Hosted>),
-    mut take: impl FnMut(usize, &OutputFrame<'_, 'a, Hosted>),
-) -> Result<Measurement, CallError> {
-    let time = Duration::from_secs_f64(length.seconds);
-    let warm_up = pipeline.plan().teams.len();
-    let least = 6 * warm_up;
-    let stats = || -> Vec<_> { (0..).map_while(|stage| pipeline.stats(stage)).collect() };
-    let started = std::cell::RefCell::new(Vec::new());
-    let window = std::cell::RefCell::new(None::<Window>);
-    let is_over = |sent: usize| {
-        let window = window.borrow();
-        window.as_ref().is_some_and(|w| w.begun.elapsed() >= time && sent >= w.first + least)
-    };
-    let mut taken = 0;
-    stream(
-        pipeline,
-        |frame| {
-            let index = started.borrow().len();
-            if index >= length.frames && is_over(index) {
-                return false;
-            }
-            fill(index, frame);
-            started.borrow_mut().push(Instant::now());
-            true
-        },
-        |frame| {
-            let now = Instant::now();
-            take(taken, frame);
-            taken += 1;
-            let mut window = window.borrow_mut();
-            match window.as_mut() {
-                None if taken >= warm_up && now - started.borrow()[0] >= time / 10 => {
-                    let before = stats();
-                    let (after, finished) = (before.clone(), Vec::new());
-                    *window = Some(Window { first: taken, begun: now, before, after, finished });
-                }
-                Some(w) if w.finished.len() < least || now - w.begun <= time => {
-                    w.finished.push((now, now - started.borrow()[taken - 1]));
-                    w.after = stats();
-                }
-                _ => {}
-            }
-        },
-    )?;
-    let side_by_side = (0..).map_while(|stage| match pipeline.plan().teams_of(stage).len() {
-        0 => None,
-        teams => Some(teams),
-    });
-    let side_by_side = side_by_side.max().unwrap_or(1);
-    Ok(window.into_inner().map_or_else(
+    fill: impl FnMut(usize, &mut InputFrame<'_, '_, Hosted>) + Send,
+    take: impl FnMut(usize, &OutputFrame<'_, '_, Hosted>) + Send,
+) -> Result<Result<Measurement, CallError>, SessionError> {
+    let (started, window) = (Vec::new(), None);
+    let mut measuring = Measuring { length, fill, take, started, taken: 0, window };
+    let mut result = Ok(());
+    let run = with_fed_pipeline::<Hosted>(plan, machine, |pipeline| {
+        let step = measuring.step(pipeline);
+        let more = step.clone().unwrap_or(false);
+        result = step.map(|_| ());
+        more.then(|| Hosted::now().after(Ticks(PATIENCE.as_nanos() as u64)))
+    })?;
+    if let Err(error) = run.map_err(CallError::Failed).and(result) {
+        return Ok(Err(error));
+    }
+    let stages = (0..).map(|stage| plan.teams_of(stage).len());
+    let side_by_side = stages.take_while(|&teams| teams > 0).max().unwrap_or(1);
+    Ok(Ok(measuring.window.map_or_else(
         || Measurement { frames: 0, seconds: 0.0, latencies: Vec::new(), stages: Vec::new() },
         |window| window.finish(side_by_side),
-    ))
+    )))
 }
 
 impl Window {

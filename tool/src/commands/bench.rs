@@ -18,7 +18,7 @@ use crate::measure::{Length, Measurement, measure};
 use crate::noise::Noise;
 use crate::planning::{PlanArgs, choose};
 use crate::report::{self, table};
-use crate::session::{fill, with_pipeline};
+use crate::session::fill;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -61,12 +61,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut noise = Noise::new(0);
     let frames: Vec<_> = (0..FRAMES).map(|_| noise.frame(artefact.model)).collect();
     let bar = spinner("measuring");
-    let measured = with_pipeline(&plan, &machine, |pipeline| {
-        let next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
-            fill(frame, &frames[index % FRAMES]);
-        };
-        measure(pipeline, Length { seconds: args.seconds, frames: 0 }, next, |_, _| {})
-    })??;
+    let next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
+        fill(frame, &frames[index % FRAMES]);
+    };
+    let length = Length { seconds: args.seconds, frames: 0 };
+    let measured = measure(&plan, &machine, length, next, |_, _| {})??;
     let layers = match args.per_layer {
         true => Some(Layers::measure(&plan, &machine, artefact.model, &frames, args.seconds)?),
         false => None,

@@ -18,7 +18,7 @@ use crate::machine::MachineArgs;
 use crate::measure::{Length, Measurement, measure};
 use crate::partition::Partition;
 use crate::planning::Planner;
-use crate::session::{fill, with_pipeline};
+use crate::session::fill;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -155,19 +155,18 @@ fn stream(
     let count = digits.images.len();
     let mut outputs = Vec::with_capacity(count);
     let mut wrong = None;
-    let measured = with_pipeline(plan, machine, |pipeline| {
-        let fill_next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
-            fill(frame, std::slice::from_ref(&digits.images[index % count]));
-        };
-        measure(pipeline, Length { seconds, frames: count }, fill_next, |index, frame| {
-            let found = frame.output(0).unwrap_or_default();
-            if found != digits.expected[index % count] {
-                wrong = wrong.or(Some(index));
-            }
-            if index < count {
-                outputs.push(found.to_vec());
-            }
-        })
+    let next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
+        fill(frame, std::slice::from_ref(&digits.images[index % count]));
+    };
+    let length = Length { seconds, frames: count };
+    let measured = measure(plan, machine, length, next, |index, frame| {
+        let found = frame.output(0).unwrap_or_default();
+        if found != digits.expected[index % count] {
+            wrong = wrong.or(Some(index));
+        }
+        if index < count {
+            outputs.push(found.to_vec());
+        }
     })??;
     match wrong {
         Some(frame) => Err(CommandError::Demo { what, frame }),
