@@ -5,9 +5,10 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{BIAS, Columns, Scale, store};
-use super::vector::{self, Codes, load_codes};
+use super::requantize::{BIAS, Columns, moved, store, store_fast};
+use super::vector::{self, load_codes};
 use crate::kernels::Path;
+use crate::kernels::packed::Rounding;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::gather::Pieces;
 
@@ -132,67 +133,65 @@ unsafe fn part<const R: usize, const V: usize>(
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
     let Some(outputs) = outputs else { return };
-    let outputs = outputs.map(|output| output.wrapping_add(panel.first));
-    let weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
+    let mut weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * weights.len(), job.run * job.inputs.len());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
+    let params = job.params;
+    let is_fast = params.fast && params.rounding == Rounding::Double;
+    let biases = columns.row::<BIAS>();
     let mut sums = [[_mm512_setzero_si512(); V]; R];
-    let runs = job.inputs.iter().filter_map(|run| run.get(start..end)?.as_array::<R>());
-    let runs = runs.zip(weights.chunks_exact((job.run / 4).max(1)));
-    // SAFETY: the inputs are readable for `run` bytes, of which the panel has an element for
-    // every four.
-    unsafe { multiply(runs, columns, &mut sums) };
-    if job.params.weight_zero_point != 0 {
-        for (row, &addend) in sums.iter_mut().zip(job.addends.iter().skip(start)) {
-            for sum in row {
-                *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(addend));
+    for v in 0..V {
+        let bias = if is_fast { moved(biases[v]) } else { biases[v] };
+        for r in 0..R {
+            sums[r][v] = bias;
+        }
+    }
+    if params.weight_zero_point != 0 {
+        let Some(addends) = job.addends.get(start..end).and_then(|a| a.as_array::<R>()) else {
+            return;
+        };
+        for r in 0..R {
+            for v in 0..V {
+                sums[r][v] = _mm512_add_epi32(sums[r][v], _mm512_set1_epi32(addends[r]));
             }
         }
     }
-    // SAFETY: the outputs are writable for `stored` codes.
-    unsafe { store(&sums, columns, Scale::of(job.params), &outputs, panel.stored) };
-}
-
-/// `sums = biases + inputs * panel` for `R` rows, run by run.
-///
-/// # Safety
-///
-/// The inputs of a run are readable for four bytes per element of the panel beside them.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn multiply<'a, const R: usize, const V: usize>(
-    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[Codes; V]])>,
-    columns: Columns<'_, V>,
-    sums: &mut [[__m512i; V]; R],
-) {
-    // Copied one by one, here and below: arrays as a whole would go through memory.
-    let biases = columns.row::<BIAS>();
-    let mut accumulators = [[_mm512_setzero_si512(); V]; R];
-    for r in 0..R {
-        for v in 0..V {
-            accumulators[r][v] = biases[v];
-        }
-    }
-    for (inputs, panel) in runs {
-        for (group, weights) in panel.iter().enumerate() {
+    for inputs in job.inputs {
+        let run = inputs.get(start..end).and_then(|inputs| inputs.as_array::<R>());
+        let (Some(inputs), Some((here, rest))) = (run, weights.split_at_checked(job.run / 4))
+        else {
+            return;
+        };
+        weights = rest;
+        for (group, weights) in here.iter().enumerate() {
             let mut columns = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 columns[v] = load_codes(&weights[v]);
             }
             for r in 0..R {
-                // SAFETY: group `group` of the readable inputs.
+                // SAFETY: the inputs are readable for `run` bytes, four per element of the panel.
                 let input = unsafe { broadcast(inputs[r], group) };
                 for v in 0..V {
-                    accumulators[r][v] = _mm512_dpbusd_epi32(accumulators[r][v], input, columns[v]);
+                    sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
                 }
             }
         }
     }
+    let stored = (panel.first, panel.stored);
+    if is_fast {
+        // SAFETY: the outputs are writable for these codes.
+        unsafe { store_fast(sums, columns, params.output, outputs, stored) };
+        return;
+    }
+    // Copied one by one: the array as a whole would be in memory all the time.
+    let mut copy = [[_mm512_setzero_si512(); V]; R];
     for r in 0..R {
         for v in 0..V {
-            sums[r][v] = accumulators[r][v];
+            copy[r][v] = sums[r][v];
         }
     }
+    // SAFETY: as above.
+    unsafe { store(&copy, columns, params, outputs, stored) };
 }
 
 /// Four inputs in every lane.

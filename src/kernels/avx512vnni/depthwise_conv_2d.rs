@@ -2,14 +2,15 @@
 //!
 //! A *quad* is four neighbouring pixels of 16 channels with the four codes of each channel side
 //! by side, so that one `VPDPBUSD` multiplies them with the taps of a window row. Outputs are
-//! computed down the columns of the image: a 3x3 window that moves by one pixel makes two
-//! outputs in each of three rows of every quad.
+//! computed down the columns of the image, two columns at a time under a 3x3 window: where that
+//! moves by one pixel, a quad serves both, for three rows of outputs; where it moves by two, every
+//! other quad serves two rows.
 
 use core::arch::x86_64::*;
 use core::hint::black_box;
 use core::ops::Range;
 
-use super::requantize::{BIAS, Codes, Columns, Fast, MANTISSA, SHIFT, double};
+use super::requantize::{BIAS, Codes, Columns, Fast, MANTISSA, SHIFT, double, moved};
 use super::vector::{self, first, flip, load_codes};
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
 use crate::kernels::{Io, Path, Window};
@@ -48,18 +49,25 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
     };
     let window = &params.window;
     let [down, across] = window.taps.map(usize::from);
-    let rolls = window.taps == [3, 3] && window.stride == [1, 1] && window.dilation == [1, 1];
-    let compute = match (rolls, params.fast, params.weight_zero_point != 0) {
-        (true, true, false) => roll::<true, false>,
-        (true, true, true) => roll::<true, true>,
-        (true, false, false) => roll::<false, false>,
-        (true, false, true) => roll::<false, true>,
-        (false, true, false) => walk::<true, false>,
-        (false, true, true) => walk::<true, true>,
-        (false, false, false) => walk::<false, false>,
-        (false, false, true) => walk::<false, true>,
+    let dense = window.taps == [3, 3] && window.dilation == [1, 1];
+    let form = match window.stride {
+        [1, 1] if dense => Form::Roll,
+        [2, 2] if dense => Form::Stride,
+        _ => Form::Walk,
     };
-    let (outputs, taps) = if rolls { (2, QUAD) } else { (1, across) };
+    let compute = match (params.fast, params.weight_zero_point != 0) {
+        (true, false) => form.strip::<true, false>(),
+        (true, true) => form.strip::<true, true>(),
+        (false, false) => form.strip::<false, false>(),
+        (false, true) => form.strip::<false, true>(),
+    };
+    // The columns under the quads, from that under the first tap.
+    let (outputs, under): (usize, &[usize]) = match form {
+        Form::Roll => (2, &[0, 1, 2, 3]),
+        Form::Stride => (2, &[0, 1, 2, 3, 2, 3, 4, 5]),
+        Form::Walk => (1, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
+    };
+    let under = if form == Form::Walk { under.get(..across).unwrap_or(&[]) } else { under };
 
     let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
     let filter = down * across.div_ceil(QUAD);
@@ -82,7 +90,7 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
                 columns: columns.end - x,
                 to_step: to_row,
             };
-            for (tap, pixel) in strip.quads.as_flattened_mut().iter_mut().enumerate().take(taps) {
+            for (pixel, &tap) in strip.quads.as_flattened_mut().iter_mut().zip(under) {
                 let at = x * usize::from(window.stride[1]) + tap * usize::from(window.dilation[1]);
                 let at = at.checked_sub(window.pad[1].into());
                 if let Some(at) = at.filter(|&at| at < layout.hwc.w as usize) {
@@ -110,6 +118,27 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
                 // writable, for the channels of the block.
                 unsafe { compute(&strip, &block) };
             }
+        }
+    }
+}
+
+/// How a strip is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Two columns under a 3x3 window that moves by one.
+    Roll,
+    /// Two columns under a 3x3 window that moves by two.
+    Stride,
+    /// One column under any window.
+    Walk,
+}
+
+impl Form {
+    fn strip<const FAST: bool, const ZERO: bool>(self) -> unsafe fn(&Strip<'_>, &Block<'_>) {
+        match self {
+            Self::Roll => roll::<FAST, ZERO>,
+            Self::Stride => stride::<FAST, ZERO>,
+            Self::Walk => walk::<FAST, ZERO>,
         }
     }
 }
@@ -217,7 +246,7 @@ impl Strip<'_> {
 
 /// What makes codes of the sums of a block.
 struct Finish<const FAST: bool> {
-    fast: Fast<1>,
+    fast: Fast,
     mantissas: __m512i,
     shifts: __m512i,
     codes: Codes<1>,
@@ -228,19 +257,14 @@ impl<const FAST: bool> Finish<FAST> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new(params: &PackedDepthwiseConv2d, columns: Columns<'_, 1>) -> Self {
         let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
-        let (fast, codes) = (Fast::new(columns), Codes::new(params.output));
+        let (fast, codes) = (Fast::new(columns, 0), Codes::new(params.output));
         Self { fast, mantissas, shifts, codes }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn steps(&self, sums: __m512i) -> __m512i {
-        if FAST {
-            let [steps] = self.fast.scaled([sums]);
-            steps
-        } else {
-            double(sums, self.mantissas, self.shifts)
-        }
+        if FAST { self.fast.scaled(sums) } else { double(sums, self.mantissas, self.shifts) }
     }
 }
 
@@ -267,15 +291,16 @@ fn ones(taps: usize) -> __m512i {
     _mm512_set1_epi32(marks.cast_signed())
 }
 
-/// The biases of a block: codes come moved up by 128, which the packer has only considered for
-/// the weights, not for their zero point.
+/// The biases of a block, for the fast form [`moved`]: codes come moved up by 128, which the packer
+/// has only considered for the weights, not for their zero point.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn biases(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
+fn biases<const FAST: bool>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
     let [biases] = block.columns.row::<BIAS>();
     let taps = params.window.taps.iter().map(|&n| i32::from(n)).product::<i32>();
-    let moved = taps.wrapping_mul(i32::from(params.weight_zero_point) << 7);
-    _mm512_add_epi32(biases, _mm512_set1_epi32(moved))
+    let up = taps.wrapping_mul(i32::from(params.weight_zero_point) << 7);
+    let biases = _mm512_add_epi32(biases, _mm512_set1_epi32(up));
+    if FAST { moved(biases) } else { biases }
 }
 
 /// A strip of two columns under a 3x3 window.
@@ -290,7 +315,7 @@ unsafe fn roll<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Bl
     let &[first, second, third] = block.filter else { return };
     let params = strip.params;
     let finish = Finish::<FAST>::new(params, block.columns);
-    let biases = biases(params, block);
+    let biases = biases::<FAST>(params, block);
     // The taps of the first output, then those of the second, one pixel on.
     let mut weights = [[biases; 2]; 3];
     for (weights, taps) in weights.iter_mut().zip([first, second, third]) {
@@ -325,6 +350,50 @@ unsafe fn roll<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Bl
     }
 }
 
+/// A strip of two columns under a 3x3 window that moves by two.
+///
+/// # Safety
+///
+/// As [`roll`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn stride<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+    let &[first, second, third] = block.filter else { return };
+    let [top, middle, bottom] = [load_codes(&first), load_codes(&second), load_codes(&third)];
+    let params = strip.params;
+    let finish = Finish::<FAST>::new(params, block.columns);
+    let biases = biases::<FAST>(params, block);
+    let ones = ones(3);
+    let add = |sums, quad, taps| {
+        let zero = zero_products::<ZERO>(quad, ones, params.weight_zero_point);
+        _mm512_dpbusd_epi32(_mm512_add_epi32(sums, zero), quad, taps)
+    };
+    let mut to = strip.to;
+    let masks = [block.present, if strip.columns > 1 { block.present } else { 0 }];
+    // Outputs of which the first row of taps is done.
+    let mut one = [biases; 2];
+    for (sums, pixels) in one.iter_mut().zip(&strip.quads) {
+        // SAFETY: the caller's promise.
+        let quad = unsafe { strip.quad(pixels, strip.source(strip.rows.start, 0), block) };
+        *sums = add(biases, quad, top);
+    }
+    for y in strip.rows.clone() {
+        let sources = [strip.source(y, 1), strip.source(y, 2)];
+        let mut done = one;
+        for i in 0..2 {
+            // SAFETY: the caller's promise.
+            let quad = unsafe { strip.quad(&strip.quads[i], sources[0], block) };
+            let sums = add(one[i], quad, middle);
+            // SAFETY: as above.
+            let quad = unsafe { strip.quad(&strip.quads[i], sources[1], block) };
+            done[i] = finish.steps(add(sums, quad, bottom));
+            one[i] = add(biases, quad, top);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { finish.codes.store_pair(done, to, masks) };
+        to = to.map(|to| to.wrapping_add(strip.to_step));
+    }
+}
+
 /// A strip of one column under any window.
 ///
 /// # Safety
@@ -335,7 +404,7 @@ unsafe fn walk<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Bl
     let params = strip.params;
     let across = usize::from(params.window.taps[1]);
     let finish = Finish::<FAST>::new(params, block.columns);
-    let biases = biases(params, block);
+    let biases = biases::<FAST>(params, block);
     let [mut to, _] = strip.to;
     for y in strip.rows.clone() {
         let mut sums = biases;

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Codes, Fast, double};
+use super::requantize::{Codes, Fast, double, moved};
 use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::reference::{Add, Mul, Term};
 use crate::kernels::{Io, runs};
@@ -26,10 +26,7 @@ pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
             total.steps(_mm512_add_epi32(term(zero_a, &a, x), term(zero_b, &b, y)))
         });
     };
-    let sum = |a, b| {
-        let [steps] = total.scaled([_mm512_add_epi32(a, b)]);
-        steps
-    };
+    let sum = |a, b| total.scaled(moved(_mm512_add_epi32(a, b)));
     match (a.whole, b.whole) {
         (true, true) => map(io, &codes, |x, y| sum(a.shifted(x), b.shifted(y))),
         (true, false) => map(io, &codes, |x, y| sum(a.shifted(x), b.scaled(y))),
@@ -46,10 +43,7 @@ pub(super) fn mul(params: &Mul, io: &Io<'_>) -> bool {
     let product =
         |a, b| _mm512_mullo_epi32(_mm512_sub_epi32(a, zero_a), _mm512_sub_epi32(b, zero_b));
     match Fast::of(params.multiplier) {
-        Some(fast) => map(io, &codes, |a, b| {
-            let [steps] = fast.scaled([product(a, b)]);
-            steps
-        }),
+        Some(fast) => map(io, &codes, |a, b| fast.scaled(moved(product(a, b)))),
         None => {
             let general = General::of(params.multiplier);
             map(io, &codes, |a, b| general.steps(product(a, b)))

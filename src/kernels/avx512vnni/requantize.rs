@@ -37,149 +37,109 @@ impl<'a, const V: usize> Columns<'a, V> {
     }
 }
 
-/// How a row of sums becomes codes.
-#[derive(Clone, Copy)]
-pub(super) struct Scale {
-    pub(super) rounding: Rounding,
-    pub(super) fast: bool,
-    pub(super) output: Output,
+/// Runs a body for every index below a constant that is at most 12: straight code, since a loop
+/// would put what is indexed into memory.
+macro_rules! unrolled {
+    ($index:ident < $end:ident, $body:block) => {
+        unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $index:ident $end:ident $body:block $($value:literal)*) => {
+        $(if $value < $end {
+            let $index = $value;
+            $body
+        })*
+    };
 }
 
-impl Scale {
-    pub(super) const fn of(params: &PackedConv2d) -> Self {
-        Self { rounding: params.rounding, fast: params.fast, output: params.output }
-    }
-}
-
-/// Stores the codes of rows of sums, `len` of each row.
+/// Stores the codes of rows of sums that are [`moved`], `len` of each row from column `first` on:
+/// the fast form.
 ///
 /// # Safety
 ///
-/// Every target is writable for `len` codes.
+/// Every target is writable for `len` codes from `first` on.
 #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn store_fast<const R: usize, const V: usize>(
+    mut sums: [[__m512i; V]; R],
+    columns: Columns<'_, V>,
+    output: Output,
+    targets: &[*mut i8; R],
+    (start, len): (usize, usize),
+) {
+    unrolled!(v < V, {
+        let fast = Fast::new(columns, v);
+        unrolled!(r < R, {
+            sums[r][v] = fast.scaled(sums[r][v]);
+        });
+    });
+    let (codes, first) = (Codes::<V>::new(output), first(len));
+    unrolled!(r < R, {
+        // SAFETY: the caller's promise.
+        unsafe { codes.store(sums[r], targets[r].wrapping_add(start), first) };
+    });
+}
+
+/// Stores the codes of rows of sums, `len` of each row from column `first` on: the general forms.
+///
+/// # Safety
+///
+/// As [`store_fast`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn store<const V: usize>(
     sums: &[[__m512i; V]],
     columns: Columns<'_, V>,
-    scale: Scale,
+    params: &PackedConv2d,
     targets: &[*mut i8],
-    len: usize,
+    (start, len): (usize, usize),
 ) {
-    let store = match (scale.fast, scale.rounding) {
-        (true, Rounding::Double) => store_fast,
-        (_, Rounding::Double) => store_double,
-        (_, Rounding::Once) => store_once,
+    let (mantissas, shifts) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
+    let (codes, first) = (Codes::<V>::new(params.output), first(len));
+    let scaled = match params.rounding {
+        Rounding::Double => double,
+        Rounding::Once => once,
     };
-    // SAFETY: the caller's promise.
-    unsafe { store(sums, columns, scale.output, targets, len) };
-}
-
-/// # Safety
-///
-/// As [`store`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn store_fast<const V: usize>(
-    sums: &[[__m512i; V]],
-    columns: Columns<'_, V>,
-    output: Output,
-    targets: &[*mut i8],
-    len: usize,
-) {
-    let (fast, codes, first) = (Fast::new(columns), Codes::<V>::new(output), first(len));
-    for (sums, &target) in sums.iter().zip(targets) {
-        let steps = fast.scaled(*sums);
-        // SAFETY: the caller's promise.
-        unsafe { codes.store(steps, target, first) };
-    }
-}
-
-/// # Safety
-///
-/// As [`store`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn store_double<const V: usize>(
-    sums: &[[__m512i; V]],
-    columns: Columns<'_, V>,
-    output: Output,
-    targets: &[*mut i8],
-    len: usize,
-) {
-    let (mantissas, shifts) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
-    let (codes, first) = (Codes::<V>::new(output), first(len));
     for (sums, &target) in sums.iter().zip(targets) {
         let mut steps = *sums;
         for v in 0..V {
-            steps[v] = double(sums[v], mantissas[v], shifts[v]);
+            steps[v] = scaled(sums[v], mantissas[v], shifts[v]);
         }
         // SAFETY: the caller's promise.
-        unsafe { codes.store(steps, target, first) };
+        unsafe { codes.store(steps, target.wrapping_add(start), first) };
     }
 }
 
-/// # Safety
-///
-/// As [`store`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn store_once<const V: usize>(
-    sums: &[[__m512i; V]],
-    columns: Columns<'_, V>,
-    output: Output,
-    targets: &[*mut i8],
-    len: usize,
-) {
-    let (mantissas, shifts) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
-    let (codes, first) = (Codes::<V>::new(output), first(len));
-    for (sums, &target) in sums.iter().zip(targets) {
-        let mut steps = *sums;
-        for v in 0..V {
-            steps[v] = once(sums[v], mantissas[v], shifts[v]);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { codes.store(steps, target, first) };
-    }
+/// Sums as [`Fast`] takes them: moved up by 2^31, unsigned.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn moved(sums: __m512i) -> __m512i {
+    _mm512_xor_si512(sums, _mm512_set1_epi32(i32::MIN))
 }
 
-/// The fast form, see [`complete`](crate::kernels::packed::complete).
-pub(super) struct Fast<const V: usize> {
-    doubled: [__m512i; V],
-    doubled_odd: [__m512i; V],
-    constants: [__m512i; V],
-    constants_odd: [__m512i; V],
-    shifts: [__m512i; V],
+/// The fast form for 16 columns, see [`complete`](crate::kernels::packed::complete).
+#[derive(Clone, Copy)]
+pub(super) struct Fast {
+    doubled: __m512i,
+    doubled_odd: __m512i,
+    constants: __m512i,
+    constants_odd: __m512i,
+    shifts: __m512i,
 }
 
-impl<const V: usize> Fast<V> {
+impl Fast {
+    /// For the columns of vector `v`.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(columns: Columns<'_, V>) -> Self {
+    pub(super) fn new<const V: usize>(columns: Columns<'_, V>, v: usize) -> Self {
         Self {
-            doubled: columns.row::<3>(),
-            doubled_odd: columns.row::<4>(),
-            constants: columns.row::<5>(),
-            constants_odd: columns.row::<6>(),
-            shifts: columns.row::<7>(),
+            doubled: columns.row::<3>()[v],
+            doubled_odd: columns.row::<4>()[v],
+            constants: columns.row::<5>()[v],
+            constants_odd: columns.row::<6>()[v],
+            shifts: columns.row::<7>()[v],
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn scaled(&self, sums: [__m512i; V]) -> [__m512i; V] {
-        let mut steps = sums;
-        for v in 0..V {
-            let moved = _mm512_xor_si512(sums[v], _mm512_set1_epi32(i32::MIN));
-            let even = _mm512_mul_epu32(moved, self.doubled[v]);
-            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(moved), self.doubled_odd[v]);
-            let even = _mm512_add_epi64(even, self.constants[v]);
-            let odd = _mm512_add_epi64(odd, self.constants_odd[v]);
-            let high = high_halves(even, odd);
-            let not_negative = _mm512_srli_epi32::<31>(moved);
-            steps[v] = _mm512_srav_epi32(_mm512_add_epi32(high, not_negative), self.shifts[v]);
-        }
-        steps
-    }
-}
-
-impl Fast<1> {
     /// The form for one multiplier; None where it does not apply.
     #[target_feature(enable = "avx512f")]
     pub(super) fn of(multiplier: Multiplier) -> Option<Self> {
@@ -190,7 +150,20 @@ impl Fast<1> {
         table.get_mut(LANES..2 * LANES)?.fill(multiplier.mantissa);
         table.get_mut(2 * LANES..3 * LANES)?.fill(multiplier.shift);
         complete(Path::Avx512Vnni, &mut table, LANES);
-        Columns::new(&table).map(|columns| Self::new(columns))
+        Columns::<1>::new(&table).map(|columns| Self::new(columns, 0))
+    }
+
+    /// Scales sums that are [`moved`].
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn scaled(&self, sums: __m512i) -> __m512i {
+        let even = _mm512_mul_epu32(sums, self.doubled);
+        let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(sums), self.doubled_odd);
+        let even = _mm512_add_epi64(even, self.constants);
+        let odd = _mm512_add_epi64(odd, self.constants_odd);
+        let not_negative = _mm512_srli_epi32::<31>(sums);
+        let steps = _mm512_add_epi32(high_halves(even, odd), not_negative);
+        _mm512_srav_epi32(steps, self.shifts)
     }
 }
 
