@@ -22,6 +22,8 @@ use crate::plan::{self as planned, Demand, Home, MAX_SLOTS, Plan, PlanError, Sta
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::{CachePadded, ClusterQueue, Lane};
 use crate::region::{OutOfMemory, Region};
+pub use crate::stats::StageStats;
+use crate::stats::{Counters, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::team::Team;
@@ -201,26 +203,6 @@ impl From<OutOfMemory> for PipelineError {
     }
 }
 
-/// What a stage has done so far, summed over its teams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct StageStats {
-    /// Frames finished.
-    pub frames: u64,
-    /// Time spent on frames.
-    pub busy: Ticks,
-    /// Time spent waiting for frames.
-    pub starved: Ticks,
-}
-
-/// What a team's leader counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) frames: AtomicU64,
-    pub(crate) busy: AtomicU64,
-    pub(crate) starved: AtomicU64,
-}
-
 /// A team and its place in the plan.
 pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) team: Team<'a, P>,
@@ -236,22 +218,6 @@ pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) outstanding: CachePadded<AtomicU32>,
     pub(crate) progress: CachePadded<Progress>,
     pub(crate) counters: CachePadded<Counters>,
-}
-
-/// How far a team has come with its frame; what a stall is told by, nothing else.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// The layer its leader is at.
-    pub(crate) layer: core::sync::atomic::AtomicU32,
-    /// When that layer was begun, or when the team was given work.
-    pub(crate) since: core::sync::atomic::AtomicU64,
-}
-
-impl Progress {
-    pub(crate) fn begin(&self, layer: u16, now: Ticks) {
-        self.layer.store(layer.into(), Ordering::Relaxed);
-        self.since.store(now.0, Ordering::Relaxed);
-    }
 }
 
 /// Free slots, and the order of those in use.
@@ -580,15 +546,13 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     pub fn stats(&self, stage: usize) -> Option<StageStats> {
         self.plan.stages.get(stage)?;
         let teams = self.teams.iter().filter(|team| team.stage == stage);
-        Some(teams.fold(StageStats::default(), |sum, team| {
-            let Counters { frames, busy, starved } = &*team.counters;
-            let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            StageStats {
-                frames: sum.frames.wrapping_add(load(frames)),
-                busy: sum.busy.after(Ticks(load(busy))),
-                starved: sum.starved.after(Ticks(load(starved))),
-            }
-        }))
+        Some(teams.fold(StageStats::default(), |sum, team| sum.and(team.counters.read())))
+    }
+
+    /// What team `team` has done so far; `None` when there is no such team.
+    #[must_use]
+    pub fn team_stats(&self, team: usize) -> Option<StageStats> {
+        self.teams.get(team).map(|team| team.counters.read())
     }
 
     /// The plan at work.

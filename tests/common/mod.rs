@@ -85,7 +85,7 @@ impl Chain {
 pub(crate) struct OwnedPlan {
     pub(crate) needs: Needs,
     stages: Vec<Stage>,
-    teams: Vec<Team>,
+    pub(crate) teams: Vec<Team>,
     pub(crate) placements: Vec<Placement>,
 }
 
