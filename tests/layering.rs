@@ -20,13 +20,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("platform", &["sync", "topology"]),
     ("queue", &["platform", "sync"]),
     ("team", &["platform", "queue", "sync", "tensor"]),
+    ("stats", &["platform", "sync"]),
     (
         "pipeline",
         &[
-            "artefact", "kernels", "model", "plan", "platform", "queue", "region", "sync", "team",
-            "topology", "weights",
+            "artefact", "kernels", "model", "plan", "platform", "queue", "region", "stats", "sync",
+            "team", "topology", "weights",
         ],
     ),
+    ("live", &["pipeline", "plan", "platform", "topology"]),
     (
         "executor",
         &["kernels", "model", "pipeline", "plan", "platform", "sync", "team", "tensor", "topology"],
