@@ -78,14 +78,14 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         // for every two.
         let mut sums = unsafe { multiply(runs, biases) };
         if params.weight_zero_point != 0 {
-            for (row, &addend) in sums.iter_mut().zip(&job.addends) {
+            for (row, &addend) in sums.iter_mut().zip(job.addends) {
                 for sum in row {
                     *sum = _mm256_add_epi32(*sum, _mm256_set1_epi32(addend));
                 }
             }
         }
         let stored = (job.stored - first).min(CHANNELS);
-        for (sums, &to) in sums.into_iter().zip(&job.outputs) {
+        for (sums, &to) in sums.into_iter().zip(job.outputs) {
             let codes = finish.codes(sums);
             // SAFETY: the outputs are writable for `stored` codes from the panel's first on.
             unsafe { vector::store(to.wrapping_add(first), codes, stored) };

@@ -73,9 +73,36 @@ pub(super) unsafe fn store_fast<const R: usize, const V: usize>(
         });
     });
     let (codes, first) = (Codes::<V>::new(output), first(len));
+    // Rows that are narrow are packed together; the last may stand for others that are missing.
+    let together = 4 / V;
     unrolled!(r < R, {
-        // SAFETY: the caller's promise.
-        unsafe { codes.store(sums[r], targets[r].wrapping_add(start), first) };
+        let row = |i: usize| (r + i).min(R - 1);
+        let target = |i: usize| targets[row(i)].wrapping_add(start);
+        if V == 1 && r % together == 0 {
+            let rows = [sums[r][0], sums[row(1)][0], sums[row(2)][0], sums[row(3)][0]];
+            let rows = codes.in_order(rows);
+            let rows = [
+                _mm512_castsi512_si128(rows),
+                _mm512_extracti32x4_epi32::<1>(rows),
+                _mm512_extracti32x4_epi32::<2>(rows),
+                _mm512_extracti32x4_epi32::<3>(rows),
+            ];
+            for i in 0..together.min(R - r) {
+                // SAFETY: the caller's promise.
+                unsafe { _mm_mask_storeu_epi8(target(i), first as __mmask16, rows[i]) };
+            }
+        } else if V == 2 && r % together == 0 {
+            let other = sums[row(1)];
+            let rows = codes.pair_in_order([sums[r][0], sums[r][V - 1], other[0], other[V - 1]]);
+            let rows = [_mm512_castsi512_si256(rows), _mm512_extracti64x4_epi64::<1>(rows)];
+            for i in 0..together.min(R - r) {
+                // SAFETY: the caller's promise.
+                unsafe { _mm256_mask_storeu_epi8(target(i), first as __mmask32, rows[i]) };
+            }
+        } else if V > 2 {
+            // SAFETY: the caller's promise.
+            unsafe { codes.store(sums[r], target(0), first) };
+        }
     });
 }
 
@@ -232,6 +259,31 @@ pub(super) struct Codes<const V: usize> {
 }
 
 impl<const V: usize> Codes<V> {
+    /// The codes of four vectors of steps, lane by lane.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn lanes(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+        let pair = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
+        let codes = _mm512_packs_epi16(pair(a, b), pair(c, d));
+        _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max)
+    }
+
+    /// The codes of four vectors, one after another.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn in_order(&self, steps: [__m512i; 4]) -> __m512i {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_permutexvar_epi32(order, self.lanes(steps))
+    }
+
+    /// The codes of two rows of 32 columns in the order of panels, one after another.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn pair_in_order(&self, steps: [__m512i; 4]) -> __m512i {
+        let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+        _mm512_permutexvar_epi64(order, self.lanes(steps))
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(output: Output) -> Self {
@@ -291,12 +343,7 @@ impl Codes<4> {
         target: *mut i8,
         mask: __mmask64,
     ) {
-        let [a, b, c, d] = steps;
-        let pair = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
-        let lanes = _mm512_packs_epi16(pair(a, b), pair(c, d));
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let codes = _mm512_permutexvar_epi32(order, lanes);
-        let codes = _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max);
+        let codes = self.in_order(steps);
         // SAFETY: the caller's promise.
         unsafe { _mm512_mask_storeu_epi8(target, mask, codes) };
     }

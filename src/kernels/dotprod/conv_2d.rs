@@ -102,7 +102,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     let (weights, _) = vectors(job.panels).as_chunks::<16>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
-    let mut outputs = job.outputs;
+    let mut outputs = *job.outputs;
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
     let mut runs = weights.chunks_exact(steps.max(1));
@@ -127,7 +127,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
         if has_addends {
-            for (sums, &addend) in sums.iter_mut().zip(&job.addends) {
+            for (sums, &addend) in sums.iter_mut().zip(job.addends) {
                 for sums in sums {
                     *sums = vaddq_s32(*sums, vdupq_n_s32(addend));
                 }

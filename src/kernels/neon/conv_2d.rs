@@ -99,7 +99,7 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
     let (weights, _) = vectors(job.panels).as_chunks::<4>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<3>();
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
-    let mut outputs = job.outputs;
+    let mut outputs = *job.outputs;
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
     let mut runs = weights.chunks_exact(steps.max(1));
@@ -126,7 +126,7 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
             *row = vaddq_s32(*row, vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)));
         }
         if has_addends {
-            for (row, &addend) in rows.iter_mut().zip(&job.addends) {
+            for (row, &addend) in rows.iter_mut().zip(job.addends) {
                 *row = vaddq_s32(*row, vdupq_n_s32(addend));
             }
         }

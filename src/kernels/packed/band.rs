@@ -10,7 +10,7 @@ use crate::kernels::Window;
 use crate::tensor::{Hwc, View};
 
 /// Output pixels: all that lie in both ranges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Patch {
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
@@ -156,13 +156,16 @@ impl<'a> Band<'a> {
         [pixel, columns.copied(self.patch.columns.len()) * pixel]
     }
 
-    /// Copies the inputs of `patch`.
+    /// Copies the inputs of `patch`, unless they are there already.
     ///
     /// # Safety
     ///
     /// The patch is no larger than [`patch`](Self::patch) says, the memory is writable, and the
     /// core can execute the path of `M`.
     pub(super) unsafe fn copy<M: Microkernel<ROWS>, const ROWS: usize>(&mut self, patch: &Patch) {
+        if self.patch == *patch {
+            return;
+        }
         self.patch = patch.clone();
         let [pixel, row_step] = self.steps::<M, ROWS>();
         let [rows, columns] = &self.axes;
@@ -258,22 +261,24 @@ impl<'a> Band<'a> {
         start: [usize; 2],
         count: usize,
     ) {
-        let [down, across] = self.tap_steps::<M, ROWS>();
         let [_, step] = self.output_steps::<M, ROWS>();
-        let ([_, runs], _) = self.pieces();
-        let Some((top, others)) = inputs.split_first_mut() else { return };
+        let mut firsts = [core::ptr::null(); ROWS];
         self.each_line::<M, ROWS>(start, count, |done, len, mut first| {
-            for input in top.get_mut(done..done + len).unwrap_or(&mut []) {
+            for input in firsts.get_mut(done..done + len).unwrap_or(&mut []) {
                 *input = first;
                 first = first.wrapping_add(step);
             }
         });
-        repeat_first(top, count);
-        let offsets = (0..).flat_map(|d| (0..runs).map(move |a| (d, a)));
-        for (run, (d, a)) in others.iter_mut().zip(offsets.skip(1)) {
-            let offset = down.wrapping_mul(d).wrapping_add(across.wrapping_mul(a));
-            for (input, top) in run.iter_mut().zip(&*top) {
-                *input = top.wrapping_add(offset);
+        repeat_first(&mut firsts, count);
+        let ([down, across], _) = self.pieces();
+        let [row_step, tap_step] = self.tap_steps::<M, ROWS>();
+        let mut runs = inputs.iter_mut();
+        for d in 0..down {
+            for (a, run) in (0..across).zip(runs.by_ref()) {
+                let offset = d.wrapping_mul(row_step).wrapping_add(a.wrapping_mul(tap_step));
+                for (input, first) in run.iter_mut().zip(&firsts) {
+                    *input = first.wrapping_add(offset);
+                }
             }
         }
     }

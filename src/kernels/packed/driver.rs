@@ -32,9 +32,9 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     /// Columns to store, from the first of the first panel.
     pub(crate) stored: usize,
     /// Added to every sum of a pixel; zero while the zero point of the weights is.
-    pub(crate) addends: [i32; ROWS],
+    pub(crate) addends: &'a [i32; ROWS],
     /// Where `stored` codes of each pixel go.
-    pub(crate) outputs: [*mut i8; ROWS],
+    pub(crate) outputs: &'a [*mut i8; ROWS],
     /// The layer.
     pub(crate) params: &'a PackedConv2d,
 }
@@ -202,35 +202,37 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let patches = pieces(&share.rows, height).flat_map(|rows| {
         pieces(&columns, width).map(move |columns| Patch { rows: rows.clone(), columns })
     });
-    for patch in patches {
-        if let Source::Band(band) | Source::Gather(band) = &mut source {
-            // SAFETY: `Band::patch` has found the extents; the core can execute the path.
-            unsafe { band.copy::<M, ROWS>(&patch) };
-        }
-        let pixels = patch.pixels();
-        // Tiles of about the same size, so that none is a mere rest: the first have one pixel more.
-        let tiles = pixels.div_ceil(most_rows).max(1);
-        let (least, more) = (pixels / tiles, pixels % tiles);
-        for block in panels.clone().step_by(usize::from(params.block).max(1)) {
-            let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
-            let start = packing.panel(output.hwc().c, block as u32).start as usize;
-            let end = packing.panel(output.hwc().c, last as u32).end as usize;
-            let parameters = packing.parameters as usize;
-            let (Some(panels), Some(columns)) = (
-                filters.get(start * depth..end * depth),
-                table.get(start * parameters..end * parameters),
-            ) else {
-                return;
-            };
-            let stored = channels.end.min(end) - start;
-            // Inside the channels of the share, as is all that is stored.
-            let channel = start - channels.start;
+    let (mut outputs, mut addends) = ([core::ptr::null_mut(); ROWS], [0; ROWS]);
+    for block in panels.clone().step_by(usize::from(params.block).max(1)) {
+        let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
+        let start = packing.panel(output.hwc().c, block as u32).start as usize;
+        let end = packing.panel(output.hwc().c, last as u32).end as usize;
+        let parameters = packing.parameters as usize;
+        let (Some(panels), Some(columns)) = (
+            filters.get(start * depth..end * depth),
+            table.get(start * parameters..end * parameters),
+        ) else {
+            return;
+        };
+        let stored = channels.end.min(end) - start;
+        // Inside the channels of the share, as is all that is stored.
+        let channel = start - channels.start;
+        for patch in patches.clone() {
+            if let Source::Band(band) | Source::Gather(band) = &mut source {
+                // SAFETY: `Band::patch` has found the extents; the core can execute the path.
+                unsafe { band.copy::<M, ROWS>(&patch) };
+            }
+            let pixels = patch.pixels();
+            // Tiles of about the same size, so that none is a mere rest: the first have one pixel
+            // more.
+            let tiles = pixels.div_ceil(most_rows).max(1);
+            let (least, more) = (pixels / tiles, pixels % tiles);
             let (mut y, mut x) = (patch.rows.start, patch.columns.start);
             for tile in 0..tiles {
                 let rows = least + usize::from(tile < more);
-                let Some(outputs) = cells::<ROWS>(output, &patch, [y, x], rows, channel) else {
+                if place(&mut outputs, output, &patch, [y, x], rows, channel).is_none() {
                     return;
-                };
+                }
                 let (used, run) = match &source {
                     Source::Direct(direct) => {
                         // SAFETY: padding and spare pixel are in the scratch; the core can execute
@@ -256,7 +258,6 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     (y, x) = (y + 1, x - patch.columns.len());
                 }
                 let Some(inputs) = inputs.get(..used) else { return };
-                let mut addends = [0; ROWS];
                 if params.weight_zero_point != 0 {
                     let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
                     // Of a run that is filled up, only the inputs count; others are whole.
@@ -269,7 +270,9 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                         let zero = i32::from(params.weight_zero_point);
                         *addend = all.wrapping_sub(sum).wrapping_mul(zero);
                     }
+                    repeat_first(&mut addends, rows);
                 }
+                let (addends, outputs) = (&addends, &outputs);
                 let job =
                     Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
                 // SAFETY: inputs are readable for `run` bytes, outputs are cells of this core's
@@ -287,41 +290,31 @@ enum Source<'a> {
     Gather(Band<'a>),
 }
 
-/// Where `rows` pixels of `patch` from (`y`, `x`) on are written from channel `channel` of this
-/// share on; the first again for the others.
-fn cells<const ROWS: usize>(
+/// Finds where `rows` pixels of `patch` from (`y`, `x`) on are written from channel `channel` of
+/// this share on; the first again for the others.
+fn place<const ROWS: usize>(
+    outputs: &mut [*mut i8; ROWS],
     tile: &Tile<'_>,
     patch: &Patch,
     [mut y, mut x]: [usize; 2],
     rows: usize,
     channel: usize,
-) -> Option<[*mut i8; ROWS]> {
-    let mut found = [core::ptr::null_mut(); ROWS];
+) -> Option<()> {
     let step = tile.layout().pixel_stride as usize;
-    let place = |pixels: &mut [*mut i8], y: usize, x: usize| {
-        let cells = tile.pixels(y, x..x + pixels.len());
-        let mut first = cells.get(channel)?.as_ptr();
-        for pixel in pixels {
-            *pixel = first;
+    let mut rest = outputs.get_mut(..rows)?;
+    while !rest.is_empty() {
+        let count = rest.len().min(patch.columns.end.checked_sub(x)?);
+        let (here, below) = rest.split_at_mut(count);
+        let mut first = tile.pixels(y, x..x + count).get(channel)?.as_ptr();
+        for output in here {
+            *output = first;
             first = first.wrapping_add(step);
         }
-        Some(())
-    };
-    let width = patch.columns.end;
-    if rows == ROWS && x + ROWS <= width {
-        place(&mut found, y, x)?;
-        return Some(found);
-    }
-    let mut rest = found.get_mut(..rows)?;
-    while !rest.is_empty() {
-        let count = rest.len().min(width.checked_sub(x)?);
-        let (here, below) = rest.split_at_mut(count);
-        place(here, y, x)?;
         rest = below;
         (y, x) = (y + 1, patch.columns.start);
     }
-    repeat_first(&mut found, rows);
-    Some(found)
+    repeat_first(outputs, rows);
+    Some(())
 }
 
 /// Fills `values` from `len` on with the first.
