@@ -66,7 +66,7 @@ pub fn pack<'a>(network: &'a Network, paths: &[Path]) -> Result<Packed<'a>, Lowe
 /// holds beside activations.
 const fn block_bytes(path: Path) -> u32 {
     match path {
-        Path::Avx2 | Path::Avx512Vnni => 1 << 20,
+        Path::Avx2 | Path::Avx512Vnni => 512 << 10,
         _ => 256 << 10,
     }
 }
