@@ -190,8 +190,8 @@ impl<'a> Band<'a> {
             debug_assert!(cells.len() >= (within.len() - 1) * from_step + c);
             // SAFETY: the padding before the image.
             unsafe { M::fill(to, self.zero, within.start * c) };
-            // SAFETY: inside the row, as is what follows.
-            let (at, rest) = unsafe { (to.add(within.start * pixel), to.add(within.end * pixel)) };
+            let at = to.wrapping_add(within.start * pixel);
+            let rest = to.wrapping_add(within.end * pixel);
             let pieces = match from_step == c {
                 true => Pieces { len: cells.len(), count: 1, from_step, to_step: pixel },
                 false => Pieces { len: c, count: within.len(), from_step, to_step: pixel },

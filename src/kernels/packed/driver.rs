@@ -284,6 +284,8 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
 }
 
 /// Where the inputs of a tile come from, see [`Access`].
+// There is one per layer, on the stack.
+#[allow(clippy::large_enum_variant)]
 enum Source<'a> {
     Direct(Direct<'a>),
     Band(Band<'a>),
