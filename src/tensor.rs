@@ -369,7 +369,7 @@ impl<'a> Tile<'a> {
     /// What this tile has of the channels `channels`, which are seen as the whole tensor.
     pub(crate) fn part(&self, channels: Range<usize>) -> Option<Self> {
         let layout = self.layout.part(&channels)?;
-        let inside = |at: usize| at.clamp(channels.start, channels.end) - channels.start;
+        let inside = |at: usize| at.min(channels.end).saturating_sub(channels.start);
         let own = &self.region.channels;
         let region =
             Region { rows: self.region.rows.clone(), channels: inside(own.start)..inside(own.end) };

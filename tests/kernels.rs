@@ -158,8 +158,15 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let groups = if noise.below(5) == 0 { 2 + noise.below(3) as u32 } else { 1 };
     let (c, outputs) = (c.max(1), outputs.max(1));
     let [h, w, output_h, output_w] = [9, 9, 7, 7].map(|n| 1 + noise.below(n) as u32);
-    let input = Hwc { h, w, c: groups * c };
-    let output_hwc = Hwc { h: output_h, w: output_w, c: groups * outputs };
+    let mut input = Hwc { h, w, c: groups * c };
+    let mut output_hwc = Hwc { h: output_h, w: output_w, c: groups * outputs };
+    let is_wide = noise.below(16) == 0 && groups == 1;
+    if is_wide {
+        // Rows of which a kernel's memory does not hold a window's.
+        (input.w, input.c) = (40 + noise.below(20) as u32, 300 + noise.below(300) as u32);
+        (output_hwc.w, output_hwc.c) = (30 + noise.below(20) as u32, 1 + noise.below(3) as u32);
+    }
+    let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let fast = noise.below(4) != 0;
     let full_range = noise.below(3) == 0;
     let accesses = kernels.path.accesses();

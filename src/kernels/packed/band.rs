@@ -141,7 +141,7 @@ impl<'a> Band<'a> {
                 let middle = most.midpoint(more);
                 *(if fits(patch(middle)) { &mut most } else { &mut more }) = middle;
             }
-            (most > 0).then(|| n.div_ceil(n.div_ceil(most)))
+            (most > 0).then(|| n.div_ceil(n.div_ceil(most).max(1)))
         };
         if let Some(rows) = most(rows, &|rows| [rows, columns]) {
             return Some([rows, columns]);

@@ -225,7 +225,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let Hwc { h, w, c } = input.hwc();
     let Some(runs) = params.runs(c) else { return };
     let Some(padded) = packing.padded(runs.len) else { return };
-    let (len, padded) = (runs.len as usize, padded as usize);
+    let (len, padded) = (runs.len.max(1) as usize, padded as usize);
     let [down, across] = params.window.taps.map(usize::from);
 
     for channel in output.channels() {

@@ -225,7 +225,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             let pixels = patch.pixels();
             // Tiles of about the same size, so that none is a mere rest: the first have one pixel
             // more.
-            let tiles = pixels.div_ceil(most_rows).max(1);
+            let tiles = pixels.div_ceil(most_rows.max(1)).max(1);
             let (least, more) = (pixels / tiles, pixels % tiles);
             let (mut y, mut x) = (patch.rows.start, patch.columns.start);
             for tile in 0..tiles {
