@@ -180,7 +180,7 @@ pub fn measure(
     let mut result = Ok(());
     let run = with_fed_pipeline::<Hosted>(plan, machine, |pipeline| {
         let step = measuring.step(pipeline);
-        let more = step.clone().unwrap_or(false);
+        let more = step.unwrap_or(false);
         result = step.map(|_| ());
         more.then(|| Hosted::now().after(Ticks(PATIENCE.as_nanos() as u64)))
     })?;
