@@ -44,12 +44,18 @@ fn target_dir(workspace: &Workspace) -> PathBuf {
     workspace.target_dir().join("frame-path")
 }
 
+/// Where [`build`] leaves the assembly of all crates.
+pub(crate) fn assembly_dir(workspace: &Workspace) -> PathBuf {
+    target_dir(workspace).join(BARE_TARGET).join("release/deps")
+}
+
 /// The command that builds the package and leaves the assembly of all its crates.
 pub(crate) fn build(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--package", "frame-path", "--release", "--target", BARE_TARGET]);
     cargo.arg("--target-dir").arg(target_dir(workspace));
-    cargo.env("RUSTFLAGS", "--emit=asm");
+    // Names with the values of const generics.
+    cargo.env("RUSTFLAGS", "--emit=asm -Csymbol-mangling-version=v0");
     cargo
 }
 
@@ -68,7 +74,7 @@ pub(crate) fn clean(workspace: &Workspace) -> Result<()> {
 /// # Errors
 /// If there is no assembly, or a root is missing in it.
 pub(crate) fn findings(workspace: &Workspace) -> Result<Vec<String>> {
-    let program = read(&target_dir(workspace).join(BARE_TARGET).join("release/deps"))?;
+    let program = read(&assembly_dir(workspace))?;
     let reached = Reached::from_roots(&program)?;
     let findings = reached.findings();
     println!("{} functions and data looked at, {} findings", reached.len(), findings.len());

@@ -3,6 +3,7 @@
 //! ```text
 //! main -> steps -> skips, summary                  runs the suite, reports all failures
 //!           |---> frame_path -> assembly           looks at machine code
+//! main -----+---> microkernels -> frame_path       what inner loops cost
 //! main -----+---> bare_metal                       boots firmware in an emulator
 //!           v
 //! main -> setup -> apt, build_std -> rust_src      installs what is missing
@@ -20,6 +21,7 @@ mod build_std;
 mod command;
 mod frame_path;
 mod fuzz;
+mod microkernels;
 mod rust_src;
 mod setup;
 mod skips;
@@ -78,6 +80,9 @@ enum Task {
     Qemu(QemuArgs),
     /// Counts the guest instructions of one inference on one core, exactly repeatable.
     Count(CountArgs),
+    /// Shows what the inner loops of the kernels for Arm cost: instructions, and cycles by the
+    /// static model llvm-mca.
+    Microkernels(microkernels::Args),
     /// Feeds the decoders made-up inputs in search of one that does harm.
     ///
     /// Not part of the test suite: it needs a nightly compiler, which it installs, and has no end
@@ -103,6 +108,11 @@ fn main() -> Result<ExitCode> {
             let wanted = |step: &Step| only.is_empty() || only.contains(step);
             let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
             steps::run_all(&workspace, &steps, Scope { all, bless })?.is_success()
+        }
+        Task::Microkernels(args) => {
+            Setup::new(&workspace)?.require(&[Item::BareTarget, Item::LlvmMca])?;
+            microkernels::run(&workspace, &args)?;
+            true
         }
         Task::Fuzz(args) => fuzz::run(&workspace, &args)?,
     };

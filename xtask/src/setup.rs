@@ -25,6 +25,9 @@ pub(crate) const QEMU: &str = "qemu-aarch64";
 /// Runs firmware.
 pub(crate) const QEMU_SYSTEM: &str = "qemu-system-aarch64";
 
+/// A static model of Arm cores: of the version of LLVM that rustc has; those of others differ.
+pub(crate) const LLVM_MCA: &str = "llvm-mca-22";
+
 /// Something a step needs on the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Item {
@@ -35,6 +38,7 @@ pub(crate) enum Item {
     CrossGcc,
     Qemu,
     QemuSystem,
+    LlvmMca,
 }
 
 impl Item {
@@ -58,6 +62,7 @@ impl Item {
             Self::CrossGcc => Source::Packages(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
             Self::Qemu => Source::Packages(&["qemu-user"]),
             Self::QemuSystem => Source::Packages(&["qemu-system-arm"]),
+            Self::LlvmMca => Source::Packages(&["llvm-22"]),
         }
     }
 }
@@ -72,6 +77,7 @@ impl fmt::Display for Item {
             Self::CrossGcc => CROSS_GCC,
             Self::Qemu => QEMU,
             Self::QemuSystem => QEMU_SYSTEM,
+            Self::LlvmMca => LLVM_MCA,
         })
     }
 }
@@ -172,8 +178,8 @@ impl<'a> Setup<'a> {
                     .is_ok_and(|path| path.contains('/'))
             }
             Source::Packages(_) => {
-                let program = if item == Item::Qemu { QEMU } else { QEMU_SYSTEM };
-                capture(self.workspace.command(program).arg("--version")).is_ok()
+                // Packages but the compiler's are shown by the name of their program.
+                capture(self.workspace.command(item.to_string()).arg("--version")).is_ok()
             }
         }
     }

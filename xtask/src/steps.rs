@@ -8,12 +8,12 @@ use clap::ValueEnum;
 
 use crate::bare_metal::{self, Scope};
 use crate::command::stream;
-use crate::frame_path;
 use crate::setup::{CROSS_GCC, Item, QEMU, Setup};
 use crate::skips::SkipLog;
 use crate::summary::{Outcome, Summary, seconds};
 use crate::toolchain::{BARE_TARGET, LINUX_TARGET};
 use crate::workspace::Workspace;
+use crate::{frame_path, microkernels};
 
 /// Longest time for one emulated test binary, in seconds.
 const EMULATED_LIMIT_S: u32 = 900;
@@ -38,7 +38,8 @@ pub(crate) enum Step {
     /// Build and lints of the runtime for a machine without operating system
     #[value(alias = "no_std")]
     NoStd,
-    /// The machine code of the frame path: no panics, and floats only where they must be
+    /// The machine code of the frame path: no panics, floats only where they must be, and sums
+    /// in registers
     #[value(alias = "frame path")]
     FramePath,
     /// Firmware in an emulator: networks, faults, sizes, logs; C programs
@@ -156,7 +157,9 @@ impl Step {
             Self::FramePath => {
                 let found = frame_path::clean(workspace).and_then(|()| {
                     self.commands(workspace, skips).iter_mut().try_for_each(stream)?;
-                    frame_path::findings(workspace)
+                    let mut findings = frame_path::findings(workspace)?;
+                    findings.extend(microkernels::findings(&frame_path::assembly_dir(workspace))?);
+                    Ok(findings)
                 });
                 found.unwrap_or_else(|error| vec![format!("{error:#}")])
             }
