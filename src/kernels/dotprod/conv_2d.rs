@@ -1,4 +1,4 @@
-//! Convolution with `sdot`: six pixels times panels of sixteen columns.
+//! Convolution with `sdot`: five pixels times panels of sixteen columns.
 //!
 //! An instruction multiplies four adjacent inputs of a pixel, which it picks out of sixteen,
 //! by four weights each of four columns.
@@ -9,7 +9,7 @@ use core::arch::asm;
 use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::conv_2d::sum;
 use crate::kernels::neon::memory::{
-    copy, copy_pieces, fill, load_next, number_vectors, store_next, store_part, vectors,
+    copy, copy_pieces, fill, load_four, load_next, number_vectors, store_next, store_parts, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
@@ -19,7 +19,7 @@ use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
 /// Output pixels of a tile.
-const ROWS: usize = 6;
+const ROWS: usize = 5;
 
 /// The kernel of [`PackedConv2d`].
 ///
@@ -44,8 +44,7 @@ unsafe impl Microkernel<ROWS> for Dotprod {
             2 => tile::<2>,
             3 => tile::<3>,
             4 => tile::<4>,
-            5 => tile::<5>,
-            _ => tile::<6>,
+            _ => tile::<5>,
         };
         // SAFETY: the caller's promise.
         unsafe { tile(job) };
@@ -73,22 +72,32 @@ unsafe impl Microkernel<ROWS> for Dotprod {
     }
 }
 
-/// Adds to each sum the products of four codes, number `PART` of four, by its four weights.
+/// Adds to the sums of a pixel and sixteen columns the products of four of its codes, number
+/// `PART` of four, by the columns' weights, which stay in the registers that [`load_four`] loads.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dot<const PART: i32>(mut sums: int32x4_t, weights: int8x16_t, codes: int8x16_t) -> int32x4_t {
+fn multiply<const PART: i32>(sums: &mut [int32x4_t; 4], weights: [int8x16_t; 4], codes: int8x16_t) {
+    let ([a, b, c, d], [wa, wb, wc, wd]) = (sums, weights);
     // SAFETY: reads and writes registers only; the core has the instruction.
     unsafe {
         asm!(
-            "sdot {sums:v}.4s, {weights:v}.16b, {codes:v}.4b[{part}]",
-            sums = inout(vreg) sums,
-            weights = in(vreg) weights,
+            "sdot {a:v}.4s, v28.16b, {codes:v}.4b[{part}]",
+            "sdot {b:v}.4s, v29.16b, {codes:v}.4b[{part}]",
+            "sdot {c:v}.4s, v30.16b, {codes:v}.4b[{part}]",
+            "sdot {d:v}.4s, v31.16b, {codes:v}.4b[{part}]",
+            a = inout(vreg) *a,
+            b = inout(vreg) *b,
+            c = inout(vreg) *c,
+            d = inout(vreg) *d,
+            in("v28") wa,
+            in("v29") wb,
+            in("v30") wc,
+            in("v31") wd,
             codes = in(vreg) codes,
             part = const PART,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    sums
 }
 
 /// The tile of `R` rows.
@@ -99,29 +108,46 @@ fn dot<const PART: i32>(mut sums: int32x4_t, weights: int8x16_t, codes: int8x16_
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     let steps = job.run / 16;
-    let (weights, _) = vectors(job.panels).as_chunks::<16>();
+    let (weights, _) = vectors(job.panels).as_chunks::<4>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let mut outputs = *job.outputs;
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
-    let mut runs = weights.chunks_exact(steps.max(1));
+    // The panels follow each other as they are multiplied.
+    let mut next = weights.as_ptr();
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps * 4);
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         let mut sums = [[b0, b1, b2, b3]; R];
-        for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
+        for &inputs in job.inputs {
             let mut inputs = inputs;
-            for weights in weights {
+            for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {
                     // SAFETY: 16 of the codes of a run.
                     *codes = unsafe { load_next(input) };
                 }
-                let &[w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, wa, wb, wc, wd, we, wf] = weights;
-                multiply::<R, 0>(&mut sums, [w0, w1, w2, w3], &codes);
-                multiply::<R, 1>(&mut sums, [w4, w5, w6, w7], &codes);
-                multiply::<R, 2>(&mut sums, [w8, w9, wa, wb], &codes);
-                multiply::<R, 3>(&mut sums, [wc, wd, we, wf], &codes);
+                // SAFETY: the next weights of sixteen columns.
+                let weights = unsafe { load_four(&mut next) };
+                for (sums, &codes) in sums.iter_mut().zip(&codes) {
+                    multiply::<0>(sums, weights, codes);
+                }
+                // SAFETY: as above.
+                let weights = unsafe { load_four(&mut next) };
+                for (sums, &codes) in sums.iter_mut().zip(&codes) {
+                    multiply::<1>(sums, weights, codes);
+                }
+                // SAFETY: as above.
+                let weights = unsafe { load_four(&mut next) };
+                for (sums, &codes) in sums.iter_mut().zip(&codes) {
+                    multiply::<2>(sums, weights, codes);
+                }
+                // SAFETY: as above.
+                let weights = unsafe { load_four(&mut next) };
+                for (sums, &codes) in sums.iter_mut().zip(&codes) {
+                    multiply::<3>(sums, weights, codes);
+                }
             }
         }
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
@@ -133,35 +159,16 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
                 }
             }
         }
-        let codes = scale.codes(sums, &multipliers);
+        // SAFETY: the core has the instructions.
+        let codes = unsafe { scale.codes(sums, &multipliers) };
         if left < 16 {
-            for (to, &codes) in outputs.iter().zip(&codes) {
-                // SAFETY: the rest of the columns to store.
-                unsafe { store_part(*to, codes, left) };
-            }
-            return;
+            // SAFETY: the rest of the columns to store.
+            return unsafe { store_parts(job.outputs, job.stored - left, &codes, left) };
         }
         for (to, &codes) in outputs.iter_mut().zip(&codes) {
             // SAFETY: 16 of the columns to store.
             unsafe { store_next(to, codes) };
         }
         left -= 16;
-    }
-}
-
-/// Multiplies the inputs `PART` of each row by the weights of all columns.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn multiply<const R: usize, const PART: i32>(
-    sums: &mut [[int32x4_t; 4]; R],
-    weights: [int8x16_t; 4],
-    codes: &[int8x16_t; R],
-) {
-    for (column, weights) in weights.into_iter().enumerate() {
-        for (sums, &codes) in sums.iter_mut().zip(codes) {
-            if let Some(sum) = sums.get_mut(column) {
-                *sum = dot::<PART>(*sum, weights, codes);
-            }
-        }
     }
 }

@@ -63,62 +63,46 @@ fn interleaved([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
     [low.0, low.1, high.0, high.1]
 }
 
-/// Computes outputs, four and then two at a time.
+/// Computes outputs, two at a time, from the same four pixels of each row.
 ///
 /// # Safety
 ///
 /// As [`Line`]; the window is 3x3, moves by one pixel and has no gaps.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn shared(outputs: &Outputs<'_>) {
-    let mut at = 0;
-    while at + 4 <= outputs.count {
-        // SAFETY: four of the outputs.
-        unsafe { shared_pairs::<2, 4>(outputs, at) };
-        at += 4;
-    }
-    let Some(last) = outputs.count.checked_sub(2) else {
-        // SAFETY: the only output.
+    let (weights, _) = outputs.weights.as_chunks::<4>();
+    let (Some(last), Some(weights)) = (outputs.count.checked_sub(2), weights.first_chunk::<3>())
+    else {
+        // SAFETY: the caller's promise.
         return unsafe { any(outputs) };
     };
-    while at < outputs.count {
-        // SAFETY: two of the outputs; the last of an odd number has one before it again.
-        unsafe { shared_pairs::<1, 2>(outputs, at.min(last)) };
-        at += 2;
-    }
-}
-
-/// Computes `PAIRS` pairs of outputs, `N` outputs in all, from output `at` on.
-///
-/// # Safety
-///
-/// As [`shared`]; these are some of the outputs.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-unsafe fn shared_pairs<const PAIRS: usize, const N: usize>(outputs: &Outputs<'_>, at: usize) {
-    let mut sums = [outputs.biases; N];
-    let (weights, _) = outputs.weights.as_chunks::<4>();
-    for (row, weights) in outputs.rows.iter().zip(weights).take(3) {
-        let mut pixel = row.wrapping_add(at);
-        for sums in sums.as_chunks_mut::<2>().0.iter_mut().take(PAIRS) {
+    let mut at = 0;
+    loop {
+        let [mut first, mut second] = [outputs.biases; 2];
+        for (row, weights) in outputs.rows.iter().zip(weights) {
+            let row = row.wrapping_add(at);
             let mut pixels = [vdupq_n_s8(0); 4];
             for (i, codes) in pixels.iter_mut().enumerate() {
                 // SAFETY: a pixel that the windows of the two outputs see.
-                *codes = unsafe { pixel.wrapping_add(i).read() };
+                *codes = unsafe { row.wrapping_add(i).read() };
             }
-            pixel = pixel.wrapping_add(2);
-            let [first, second] = sums;
             let codes = interleaved(pixels);
             for (((first, second), &codes), &weights) in
-                first.iter_mut().zip(second).zip(&codes).zip(weights)
+                first.iter_mut().zip(&mut second).zip(&codes).zip(weights)
             {
                 *first = dot(*first, weights, codes);
                 let later = vshlq_n_u32::<8>(vreinterpretq_u32_s8(weights));
                 *second = dot(*second, vreinterpretq_s8_u32(later), codes);
             }
         }
+        // SAFETY: two of the outputs.
+        unsafe { outputs.finish([first, second], at) };
+        if at >= last {
+            return;
+        }
+        // An odd number of outputs ends with one that is computed again.
+        at = last.min(at + 2);
     }
-    // SAFETY: the caller's promise.
-    unsafe { outputs.finish(sums, at) };
 }
 
 /// Computes outputs, two at a time.
@@ -129,10 +113,15 @@ unsafe fn shared_pairs<const PAIRS: usize, const N: usize>(outputs: &Outputs<'_>
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn apart(outputs: &Outputs<'_>) {
     let (weights, _) = outputs.weights.as_chunks::<4>();
+    let (Some(last), Some(weights)) = (outputs.count.checked_sub(2), weights.first_chunk::<3>())
+    else {
+        // SAFETY: the caller's promise.
+        return unsafe { any(outputs) };
+    };
     let mut at = 0;
-    while at + 2 <= outputs.count {
+    loop {
         let mut sums = [outputs.biases; 2];
-        for (row, weights) in outputs.rows.iter().zip(weights).take(3) {
+        for (row, weights) in outputs.rows.iter().zip(weights) {
             let mut pixel = row.wrapping_add(2 * at);
             for sums in &mut sums {
                 let mut pixels = [vdupq_n_s8(0); 3];
@@ -151,11 +140,11 @@ unsafe fn apart(outputs: &Outputs<'_>) {
         }
         // SAFETY: two of the outputs.
         unsafe { outputs.finish(sums, at) };
-        at += 2;
-    }
-    if at < outputs.count {
-        // SAFETY: the last output.
-        unsafe { one(outputs, at) };
+        if at >= last {
+            return;
+        }
+        // An odd number of outputs ends with one that is computed again.
+        at = last.min(at + 2);
     }
 }
 

@@ -9,7 +9,7 @@ use core::arch::asm;
 use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::conv_2d::sum;
 use crate::kernels::neon::memory::{
-    copy, copy_pieces, fill, load_next, number_vectors, store_next, store_part, vectors,
+    copy, copy_pieces, fill, load_four, load_next, number_vectors, store_next, store_parts, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
@@ -66,21 +66,31 @@ unsafe impl Microkernel<ROWS> for I8mm {
     }
 }
 
-/// Adds to four sums the products of eight codes of two pixels by eight weights of two columns.
+/// Adds to the sums of two pixels and eight columns the products of eight codes of each pixel by
+/// the columns' weights, which stay in the registers that [`load_four`] loads.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn multiply(mut sums: int32x4_t, codes: int8x16_t, weights: int8x16_t) -> int32x4_t {
+fn multiply(sums: &mut [int32x4_t; 4], weights: [int8x16_t; 4], codes: int8x16_t) {
+    let ([a, b, c, d], [wa, wb, wc, wd]) = (sums, weights);
     // SAFETY: reads and writes registers only; the core has the instruction.
     unsafe {
         asm!(
-            "smmla {sums:v}.4s, {codes:v}.16b, {weights:v}.16b",
-            sums = inout(vreg) sums,
+            "smmla {a:v}.4s, {codes:v}.16b, v28.16b",
+            "smmla {b:v}.4s, {codes:v}.16b, v29.16b",
+            "smmla {c:v}.4s, {codes:v}.16b, v30.16b",
+            "smmla {d:v}.4s, {codes:v}.16b, v31.16b",
+            a = inout(vreg) *a,
+            b = inout(vreg) *b,
+            c = inout(vreg) *c,
+            d = inout(vreg) *d,
+            in("v28") wa,
+            in("v29") wb,
+            in("v30") wc,
+            in("v31") wd,
             codes = in(vreg) codes,
-            weights = in(vreg) weights,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    sums
 }
 
 #[inline]
@@ -103,13 +113,15 @@ fn high_halves(a: int32x4_t, b: int32x4_t) -> int32x4_t {
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
     let steps = job.run / 16;
-    let (weights, _) = vectors(job.panels).as_chunks::<16>();
+    let (weights, _) = vectors(job.panels).as_chunks::<4>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let mut outputs = *job.outputs;
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
-    let mut runs = weights.chunks_exact(steps.max(1));
+    // The panels follow each other as they are multiplied.
+    let mut next = weights.as_ptr();
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps * 4);
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         // Per pair of rows: two rows of two columns in each vector.
@@ -127,10 +139,10 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
                 high_halves(s7, s7),
             ];
         }
-        for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
+        for &inputs in job.inputs {
             let mut inputs = inputs;
             let (pairs, _) = inputs.as_chunks_mut::<2>();
-            for weights in weights {
+            for _ in 0..steps {
                 let mut codes = [[vdupq_n_s8(0); 2]; P];
                 for (codes, [one, other]) in codes.iter_mut().zip(&mut *pairs) {
                     // SAFETY: 16 of the codes of a run.
@@ -142,11 +154,17 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
                         vreinterpretq_s8_s32(high_halves(one, other)),
                     ];
                 }
-                let (first, second) = weights.split_at(8);
-                for (column, (&first, &second)) in first.iter().zip(second).enumerate() {
-                    for (sums, &[low, high]) in sums.iter_mut().zip(&codes) {
-                        if let Some(sum) = sums.get_mut(column) {
-                            *sum = multiply(multiply(*sum, low, first), high, second);
+                for half in 0..2 {
+                    for columns in 0..2 {
+                        // SAFETY: the next weights of eight columns.
+                        let weights = unsafe { load_four(&mut next) };
+                        for (sums, codes) in sums.iter_mut().zip(&codes) {
+                            let (sums, _) = sums.as_chunks_mut::<4>();
+                            if let (Some(sums), Some(&codes)) =
+                                (sums.get_mut(columns), codes.get(half))
+                            {
+                                multiply(sums, weights, codes);
+                            }
                         }
                     }
                 }
@@ -174,13 +192,11 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
                 }
             }
         }
-        let codes = scale.codes(rows, &multipliers);
+        // SAFETY: the core has the instructions.
+        let codes = unsafe { scale.codes(rows, &multipliers) };
         if left < 16 {
-            for (to, &codes) in outputs.iter().zip(&codes) {
-                // SAFETY: the rest of the columns to store.
-                unsafe { store_part(*to, codes, left) };
-            }
-            return;
+            // SAFETY: the rest of the columns to store.
+            return unsafe { store_parts(job.outputs, job.stored - left, &codes, left) };
         }
         for (to, &codes) in outputs.iter_mut().zip(&codes) {
             // SAFETY: 16 of the columns to store.

@@ -7,7 +7,7 @@
 use core::arch::aarch64::*;
 
 use super::memory::{
-    copy, copy_pieces, fill, load_next, number_vectors, store_lane, store_part, vectors,
+    copy, copy_pieces, fill, load_next, number_vectors, store_lane, store_parts, vectors,
 };
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
@@ -102,19 +102,24 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
     let mut outputs = *job.outputs;
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
-    let mut runs = weights.chunks_exact(steps.max(1));
+    // The panels follow each other as they are multiplied.
+    let mut next = weights.as_ptr();
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps);
     for columns in columns {
         let mut sums = [[vdupq_n_s32(0); 4]; R];
-        for (&inputs, weights) in job.inputs.iter().zip(runs.by_ref()) {
+        for &inputs in job.inputs {
             let mut inputs = inputs;
-            for weights in weights {
+            for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {
                     // SAFETY: 16 of the codes of a run.
                     *codes = unsafe { load_next(input) };
                 }
+                // SAFETY: the next weights of the columns.
+                let weights = unsafe { next.read() };
+                next = next.wrapping_add(1);
                 for (sums, &codes) in sums.iter_mut().zip(&codes) {
-                    for (sum, &weights) in sums.iter_mut().zip(weights) {
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
                         *sum = multiply::<FULL_RANGE>(*sum, codes, weights);
                     }
                 }
@@ -131,7 +136,8 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
             }
         }
         let multipliers = Multipliers { mantissas: [mantissa; 4], shifts: [shift; 4] };
-        let [codes] = scale.codes([rows], &multipliers);
+        // SAFETY: the core has the instructions.
+        let [codes] = unsafe { scale.codes([rows], &multipliers) };
         let [a, b, c, d] = &mut outputs;
         if left < 4 {
             let rows = [
@@ -140,11 +146,9 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
                 vextq_s8::<8>(codes, codes),
                 vextq_s8::<12>(codes, codes),
             ];
-            for (to, codes) in outputs.into_iter().zip(rows).take(R) {
-                // SAFETY: the rest of the columns to store.
-                unsafe { store_part(to, codes, left) };
-            }
-            return;
+            let rows = rows.get(..R).unwrap_or(&rows);
+            // SAFETY: the rest of the columns to store.
+            return unsafe { store_parts(job.outputs, job.stored - left, rows, left) };
         }
         // SAFETY: four of the columns to store; rows beyond the last repeat the first.
         unsafe { store_lane::<0>(a, codes) };

@@ -8,7 +8,9 @@ use core::arch::aarch64::*;
 use core::mem::MaybeUninit;
 
 use super::SCRATCH;
-use super::memory::{copy, from_codes, load, number_vectors, store, store_part, vectors, whole};
+use super::memory::{
+    copy, from_codes, load, number_vectors, store, store_part_steps, vectors, whole,
+};
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::{
     DepthwisePacking, PackedDepthwiseConv2d, Rounding, packed_depthwise_conv_2d as portable,
@@ -126,7 +128,8 @@ pub(in crate::kernels) unsafe fn run(
         return portable(params, weights, io);
     }
     let most = ((capacity - span) / stride.max(1)).saturating_add(1);
-    let scale = Scale::new(params.fast, Rounding::Double, params.output);
+    // SAFETY: every core this is compiled for has the instructions.
+    let scale = unsafe { Scale::new(params.fast, Rounding::Double, params.output) };
     let (filters, table) = (vectors(weights.get(params.weights)), weights.get(params.columns));
     let (table, _) = number_vectors(table).as_chunks::<12>();
     let mut scratch = [const { MaybeUninit::<int8x16_t>::uninit() }; PIXELS];
@@ -287,14 +290,15 @@ unsafe fn paired<const DOWN: usize, const ACROSS: usize, const STRIDE: usize>(
     outputs: &Outputs<'_>,
 ) {
     let (weights, _) = outputs.weights.as_chunks::<ACROSS>();
-    let Some(last) = outputs.count.checked_sub(2) else {
+    let (Some(last), Some(weights)) = (outputs.count.checked_sub(2), weights.first_chunk::<DOWN>())
+    else {
         // SAFETY: the caller's promise.
         return unsafe { widened(outputs) };
     };
     let mut at = 0;
     loop {
         let mut sums = [outputs.biases; 2];
-        for (row, weights) in outputs.rows.iter().zip(weights).take(DOWN) {
+        for (row, weights) in outputs.rows.iter().zip(weights) {
             let row = row.wrapping_add(at * STRIDE);
             for (i, [a, b, c, d]) in sums.iter_mut().enumerate() {
                 let mut pixel = row.wrapping_add(i * STRIDE);
@@ -368,25 +372,23 @@ impl Outputs<'_> {
     ///
     /// # Safety
     ///
-    /// These are some of the outputs.
-    #[inline]
-    #[target_feature(enable = "neon")]
+    /// These are some of the outputs; the core can execute the kernel's instructions.
+    #[inline(always)]
     pub(in crate::kernels) unsafe fn finish<const N: usize>(
         &self,
         sums: [[int32x4_t; 4]; N],
         at: usize,
     ) {
-        let codes = self.scale.codes(sums, &self.multipliers);
+        // SAFETY: the core has the instructions.
+        let codes = unsafe { self.scale.codes(sums, &self.multipliers) };
         let mut to = self.to.wrapping_add(at * self.to_step);
+        if self.stored != BLOCK {
+            // SAFETY: the codes of some outputs.
+            return unsafe { store_part_steps(to, self.to_step, &codes, self.stored) };
+        }
         for &codes in &codes {
-            if self.stored == BLOCK {
-                // SAFETY: the codes of an output.
-                unsafe { store(&mut to, codes, self.to_step) };
-            } else {
-                // SAFETY: as above.
-                unsafe { store_part(to, codes, self.stored) };
-                to = to.wrapping_add(self.to_step);
-            }
+            // SAFETY: the codes of an output.
+            unsafe { store(&mut to, codes, self.to_step) };
         }
     }
 }

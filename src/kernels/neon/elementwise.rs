@@ -2,7 +2,7 @@
 
 use core::arch::aarch64::*;
 
-use super::memory::{load_next, load_part, store_next, store_part, vectors};
+use super::memory::{load_next, load_part, store_next, store_part, vectors, whole};
 use super::runs::each;
 use super::scale::{Multipliers, Scale, shifted_right};
 use crate::kernels::Io;
@@ -19,11 +19,13 @@ pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     let [a, b] = &params.terms;
     let swap = is_half(a);
     let [first, second] = if swap { [b, a] } else { [a, b] };
+    let rectifies = params.output.min >= params.output.zero_point;
     let run = match is_half(second) {
-        true if is_half(first) => add_run::<true, true>,
-        true if is_short(first.multiplier) => add_run::<false, true>,
+        true if is_half(first) => add_run::<true, true, true>,
+        true if is_short(first.multiplier) && rectifies => add_run::<false, true, false>,
+        true if is_short(first.multiplier) => add_run::<false, true, true>,
         false if is_short(first.multiplier) && is_short(second.multiplier) => {
-            add_run::<false, false>
+            add_run::<false, false, true>
         }
         _ => return reference::add(params, weights, io),
     };
@@ -39,13 +41,14 @@ pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
 }
 
 /// Adds `len` elements. A term whose multiplier is one half is marked by `HALF_A` or `HALF_B`;
-/// the others and the output are shifted right.
+/// the others and the output are shifted right; without `TIES`, negative sums become the least
+/// code, however they are rounded.
 ///
 /// # Safety
 ///
 /// As many codes are readable in `from` and writable at `to`.
 #[target_feature(enable = "neon")]
-unsafe fn add_run<const HALF_A: bool, const HALF_B: bool>(
+unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
     params: &Add,
     [a, b]: [&Term; 2],
     [mut from_a, mut from_b]: [*const i8; 2],
@@ -53,11 +56,16 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool>(
     len: usize,
 ) {
     let scale = Scale::new(true, Rounding::Double, params.output);
-    let multipliers = Multipliers::all(params.multiplier);
+    // What the loop needs stays in registers.
+    let multipliers = Multipliers::all(params.multiplier).kept();
+    let [a, b] = [a, b].map(|term| Addend {
+        zero_point: whole(vdupq_n_s8(term.zero_point)),
+        multipliers: Multipliers::all(term.multiplier).kept(),
+    });
     let sum = |codes_a: int8x16_t, codes_b: int8x16_t| {
         let zero = [vdupq_n_s32(0); 4];
-        let sums = add_term::<HALF_B>(add_term::<HALF_A>(zero, a, codes_a), b, codes_b);
-        let [codes] = scale.codes([sums], &multipliers);
+        let sums = b.plus::<HALF_B>(a.plus::<HALF_A>(zero, codes_a), codes_b);
+        let [codes] = scale.narrowed([shifted_right::<TIES>(sums, &multipliers)]);
         codes
     };
     for _ in 0..len / 16 {
@@ -79,39 +87,43 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool>(
     }
 }
 
-/// Adds sixteen elements of a term to `sums`.
-#[inline]
-#[target_feature(enable = "neon")]
-fn add_term<const HALF: bool>(
-    sums: [int32x4_t; 4],
-    term: &Term,
-    codes: int8x16_t,
-) -> [int32x4_t; 4] {
-    let zero_point = vdup_n_s8(term.zero_point);
-    let low = vsubl_s8(vget_low_s8(codes), zero_point);
-    let high = vsubl_high_s8(codes, vcombine_s8(zero_point, zero_point));
-    let [a, b, c, d] = sums;
-    if HALF {
-        // 19 bits to the left: 4, and a product with 2^15, whose negative is a 16-bit number.
-        let (low, high) = (vshlq_n_s16::<4>(low), vshlq_n_s16::<4>(high));
-        let factor = vdupq_n_s16(i16::MIN);
-        return [
-            vmlsl_s16(a, vget_low_s16(low), vget_low_s16(factor)),
-            vmlsl_high_s16(b, low, factor),
-            vmlsl_s16(c, vget_low_s16(high), vget_low_s16(factor)),
-            vmlsl_high_s16(d, high, factor),
+/// A [`Term`] in registers.
+struct Addend {
+    zero_point: int8x16_t,
+    multipliers: Multipliers,
+}
+
+impl Addend {
+    /// Adds sixteen elements to `sums`.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn plus<const HALF: bool>(&self, sums: [int32x4_t; 4], codes: int8x16_t) -> [int32x4_t; 4] {
+        let zero_point = self.zero_point;
+        let low = vsubl_s8(vget_low_s8(codes), vget_low_s8(zero_point));
+        let high = vsubl_high_s8(codes, zero_point);
+        let [a, b, c, d] = sums;
+        if HALF {
+            // 19 bits to the left: 4, and a product with 2^15, whose negative is a 16-bit number.
+            let (low, high) = (vshlq_n_s16::<4>(low), vshlq_n_s16::<4>(high));
+            let factor = vdupq_n_s16(i16::MIN);
+            return [
+                vmlsl_s16(a, vget_low_s16(low), vget_low_s16(factor)),
+                vmlsl_high_s16(b, low, factor),
+                vmlsl_s16(c, vget_low_s16(high), vget_low_s16(factor)),
+                vmlsl_high_s16(d, high, factor),
+            ];
+        }
+        // 20 bits to the left.
+        let (low, high) = (vshlq_n_s16::<5>(low), vshlq_n_s16::<5>(high));
+        let steps = [
+            vshll_n_s16::<15>(vget_low_s16(low)),
+            vshll_high_n_s16::<15>(low),
+            vshll_n_s16::<15>(vget_low_s16(high)),
+            vshll_high_n_s16::<15>(high),
         ];
+        let [e, f, g, h] = shifted_right::<true>(steps, &self.multipliers);
+        [vaddq_s32(a, e), vaddq_s32(b, f), vaddq_s32(c, g), vaddq_s32(d, h)]
     }
-    // 20 bits to the left.
-    let (low, high) = (vshlq_n_s16::<5>(low), vshlq_n_s16::<5>(high));
-    let steps = [
-        vshll_n_s16::<15>(vget_low_s16(low)),
-        vshll_high_n_s16::<15>(low),
-        vshll_n_s16::<15>(vget_low_s16(high)),
-        vshll_high_n_s16::<15>(high),
-    ];
-    let [e, f, g, h] = shifted_right(steps, &Multipliers::all(term.multiplier));
-    [vaddq_s32(a, e), vaddq_s32(b, f), vaddq_s32(c, g), vaddq_s32(d, h)]
 }
 
 /// The kernel of [`Lookup`].

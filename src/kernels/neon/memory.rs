@@ -143,6 +143,48 @@ pub(in crate::kernels) unsafe fn store_part(mut to: *mut i8, mut codes: int8x16_
     let _ = (to, codes);
 }
 
+/// Stores the first `len` codes, fewer than 16, of each vector, `at` bytes behind each of `to`;
+/// apart from the code that stores whole ones, which it would clutter.
+///
+/// # Safety
+///
+/// `len` bytes are writable there.
+#[inline(never)]
+#[cold]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store_parts(
+    to: &[*mut i8],
+    at: usize,
+    codes: &[int8x16_t],
+    len: usize,
+) {
+    for (&to, &codes) in to.iter().zip(codes) {
+        // SAFETY: the caller's promise.
+        unsafe { store_part(to.wrapping_add(at), codes, len) };
+    }
+}
+
+/// As [`store_parts`] for places `step` bytes apart, of which the first is `to`.
+///
+/// # Safety
+///
+/// `len` bytes are writable there.
+#[inline(never)]
+#[cold]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn store_part_steps(
+    mut to: *mut i8,
+    step: usize,
+    codes: &[int8x16_t],
+    len: usize,
+) {
+    for &codes in codes {
+        // SAFETY: the caller's promise.
+        unsafe { store_part(to, codes, len) };
+        to = to.wrapping_add(step);
+    }
+}
+
 /// Loads `len` codes, at most 16; zero behind them.
 ///
 /// # Safety
@@ -274,12 +316,49 @@ pub(in crate::kernels) fn whole(mut vector: int8x16_t) -> int8x16_t {
     vector
 }
 
+/// A copy of a vector, which the compiler then takes for another value: else it keeps what is
+/// copied to memory in rare cases there in all.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) fn apart(mut vector: int32x4_t) -> int32x4_t {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0:v} */", inout(vreg) vector, options(pure, nomem, nostack, preserves_flags));
+    }
+    vector
+}
+
 /// Weights as vectors; those before the first that is aligned are left out, but a panel is.
 #[inline]
 pub(in crate::kernels) fn vectors(codes: &[i8]) -> &[int8x16_t] {
     // SAFETY: any bytes are a vector.
     let (_, vectors, _) = unsafe { codes.align_to() };
     vectors
+}
+
+/// Loads four vectors of weights by one instruction and moves `from` past them.
+///
+/// # Safety
+///
+/// They are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_four(from: &mut *const [int8x16_t; 4]) -> [int8x16_t; 4] {
+    let (a, b, c, d): (int8x16_t, int8x16_t, int8x16_t, int8x16_t);
+    // SAFETY: the caller's promise; nothing is written. The instruction wants neighbouring
+    // registers.
+    unsafe {
+        asm!(
+            "ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{from}], #64",
+            out("v28") a,
+            out("v29") b,
+            out("v30") c,
+            out("v31") d,
+            from = inout(reg) *from,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [a, b, c, d]
 }
 
 /// Numbers as vectors; those before the first that is aligned are left out, but a table is.

@@ -65,7 +65,8 @@ pub(super) fn mean(params: &Mean, weights: &Weights<'_>, io: &Io<'_>) {
     };
     let count = hwc.h.wrapping_mul(hwc.w) as i32;
     let zero = count.wrapping_mul(params.input_zero_point.into());
-    let scale = Scale::new(false, Rounding::Double, params.output);
+    // SAFETY: every core this is compiled for has the instructions.
+    let scale = unsafe { Scale::new(false, Rounding::Double, params.output) };
     let finish = Finish::Mean { scale, zero, multiplier: params.multiplier };
     let cells = io.output.pixel(0, 0);
     let from = input.cells().as_ptr().cast::<i8>().wrapping_add(channels.start);
@@ -99,7 +100,8 @@ impl Finish<'_> {
                 for sums in &mut sums {
                     *sums = vsubq_s32(*sums, vdupq_n_s32(zero));
                 }
-                let [codes] = scale.codes([sums], &Multipliers::all(multiplier));
+                // SAFETY: the core has the instructions.
+                let [codes] = unsafe { scale.codes([sums], &Multipliers::all(multiplier)) };
                 codes
             }
         }

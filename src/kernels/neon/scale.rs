@@ -1,19 +1,28 @@
 //! From int32 sums to codes, sixteen at a time, as [`quant`](crate::quant) defines it.
-#![forbid(unsafe_code)]
-
 use core::arch::aarch64::*;
 
+use super::memory::apart;
 use crate::kernels::packed::Rounding;
 use crate::quant::{Multiplier, Output};
 
 /// The last steps of a layer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::kernels) struct Scale {
-    /// None where the short sequence applies.
-    exact: Option<Rounding>,
-    zero_point: i16,
-    min: i8,
-    max: i8,
+    sequence: Sequence,
+    /// `min` or `max` leaves out some codes.
+    clamps: bool,
+    zero_point: int16x8_t,
+    min: int8x16_t,
+    max: int8x16_t,
+}
+
+/// How sums are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sequence {
+    /// As short as it can be: negative numbers become the least code, however they are rounded.
+    Rectified,
+    Short,
+    Exact(Rounding),
 }
 
 /// Mantissas and shifts of sixteen sums.
@@ -33,70 +42,129 @@ impl Multipliers {
             shifts: [vdupq_n_s32(multiplier.shift); 4],
         }
     }
+
+    /// The same, for a loop: the compiler does not make them anew each time, nor four of each.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(in crate::kernels) fn kept(self) -> Self {
+        let ([mantissa, ..], [shift, ..]) = (self.mantissas, self.shifts);
+        Self { mantissas: [apart(mantissa); 4], shifts: [apart(shift); 4] }
+    }
 }
 
 impl Scale {
     /// `fast` is as in [`PackedConv2d`](crate::kernels::packed::PackedConv2d).
+    #[inline]
+    #[target_feature(enable = "neon")]
     pub(in crate::kernels) fn new(fast: bool, rounding: Rounding, output: Output) -> Self {
+        let Output { zero_point, min, max } = output;
         Self {
-            exact: (!fast || rounding == Rounding::Once).then_some(rounding),
-            zero_point: output.zero_point.into(),
-            min: output.min,
-            max: output.max,
+            sequence: match rounding {
+                Rounding::Double if fast && min >= zero_point => Sequence::Rectified,
+                Rounding::Double if fast => Sequence::Short,
+                _ => Sequence::Exact(rounding),
+            },
+            clamps: min != i8::MIN || max != i8::MAX,
+            zero_point: vdupq_n_s16(zero_point.into()),
+            min: vdupq_n_s8(min),
+            max: vdupq_n_s8(max),
         }
     }
 
     /// The codes of sums, sixteen at a time and in order.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    pub(in crate::kernels) fn codes<const N: usize>(
+    ///
+    /// Inlined whatever it costs: else sums would go through memory. That is why the function has
+    /// no `target_feature`.
+    ///
+    /// # Safety
+    ///
+    /// The core has the instructions, as every core that this is compiled for.
+    #[inline(always)]
+    pub(in crate::kernels) unsafe fn codes<const N: usize>(
         &self,
         mut sums: [[int32x4_t; 4]; N],
         multipliers: &Multipliers,
     ) -> [int8x16_t; N] {
-        if let Some(rounding) = self.exact {
-            // Copies, so that the others stay in registers.
-            let (mut copy, multipliers) = (sums, *multipliers);
-            exact(&mut copy, &multipliers, rounding);
-            sums = copy;
-        } else {
-            for sums in &mut sums {
-                *sums = shifted_right(*sums, multipliers);
+        match self.sequence {
+            Sequence::Rectified => {
+                for sums in &mut sums {
+                    // SAFETY: the caller's promise.
+                    *sums = unsafe { shifted_right::<false>(*sums, multipliers) };
+                }
+            }
+            Sequence::Short => {
+                for sums in &mut sums {
+                    // SAFETY: as above.
+                    *sums = unsafe { shifted_right::<true>(*sums, multipliers) };
+                }
+            }
+            Sequence::Exact(rounding) => {
+                // Copies, so that the others stay in registers.
+                let mut copy = sums;
+                // SAFETY: as above.
+                let copied = |vector| unsafe { apart(vector) };
+                let multipliers = Multipliers {
+                    mantissas: multipliers.mantissas.map(copied),
+                    shifts: multipliers.shifts.map(copied),
+                };
+                // SAFETY: as above.
+                unsafe { exact(&mut copy, &multipliers, rounding) };
+                sums = copy;
             }
         }
-        let zero_point = vdupq_n_s16(self.zero_point);
-        let (min, max) = (vdupq_n_s8(self.min), vdupq_n_s8(self.max));
-        let mut codes = [min; N];
+        // SAFETY: as above.
+        unsafe { self.narrowed(sums) }
+    }
+
+    /// The codes of numbers that have been scaled.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(in crate::kernels) fn narrowed<const N: usize>(
+        &self,
+        sums: [[int32x4_t; 4]; N],
+    ) -> [int8x16_t; N] {
+        let zero_point = self.zero_point;
+        let mut codes = [vdupq_n_s8(0); N];
         for (codes, &[a, b, c, d]) in codes.iter_mut().zip(&sums) {
             let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero_point);
             let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero_point);
             *codes = vqmovn_high_s16(vqmovn_s16(low), high);
-            *codes = vminq_s8(vmaxq_s8(*codes, min), max);
+        }
+        if self.clamps {
+            for codes in &mut codes {
+                *codes = vminq_s8(vmaxq_s8(*codes, self.min), self.max);
+            }
         }
         codes
     }
 }
 
-/// [`requantize`](crate::quant::requantize) of sixteen sums with shifts to the right.
+/// [`requantize`](crate::quant::requantize) of sixteen sums with shifts to the right; without
+/// `TIES`, halves of negative numbers go up.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(in crate::kernels) fn shifted_right(
+pub(in crate::kernels) fn shifted_right<const TIES: bool>(
     sums: [int32x4_t; 4],
     multipliers: &Multipliers,
 ) -> [int32x4_t; 4] {
     let [a, b, c, d] = sums;
     let [ma, mb, mc, md] = multipliers.mantissas;
     let [sa, sb, sc, sd] = multipliers.shifts;
-    [short(a, ma, sa), short(b, mb, sb), short(c, mc, sc), short(d, md, sd)]
+    [
+        short::<TIES>(a, ma, sa),
+        short::<TIES>(b, mb, sb),
+        short::<TIES>(c, mc, sc),
+        short::<TIES>(d, md, sd),
+    ]
 }
 
 /// [`requantize`](crate::quant::requantize) with a shift to the right: halves go up, so negative
-/// numbers are made less by one to go down.
+/// numbers are made less by one to go down, if `TIES`.
 #[inline]
 #[target_feature(enable = "neon")]
-fn short(sum: int32x4_t, mantissa: int32x4_t, shift: int32x4_t) -> int32x4_t {
+fn short<const TIES: bool>(sum: int32x4_t, mantissa: int32x4_t, shift: int32x4_t) -> int32x4_t {
     let high = vqrdmulhq_s32(sum, mantissa);
-    vrshlq_s32(vsraq_n_s32::<31>(high, high), shift)
+    vrshlq_s32(if TIES { vsraq_n_s32::<31>(high, high) } else { high }, shift)
 }
 
 /// [`requantize`](crate::quant::requantize) or
