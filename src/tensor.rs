@@ -377,7 +377,6 @@ impl<'a> Tile<'a> {
     }
 
     /// The bytes from the first of this tile to the last, those of others between included.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn cells(&self) -> &'a [Cell<i8>] {
         let Region { rows, channels } = &self.region;
         let row = |y: usize| y.wrapping_mul(self.layout.row_stride as usize);

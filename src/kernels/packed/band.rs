@@ -111,6 +111,18 @@ pub(super) struct Band<'a> {
     room: usize,
     /// The outputs whose inputs are there.
     patch: Patch,
+    steps: Steps,
+}
+
+/// Bytes of the copy from one thing to the next of its kind, down and across.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    /// From a row of inputs to the next, and from a pixel to the next.
+    inputs: [usize; 2],
+    /// From an output's window to the next one's.
+    pub(super) outputs: [usize; 2],
+    /// From a tap to the next.
+    pub(super) taps: [usize; 2],
 }
 
 impl<'a> Band<'a> {
@@ -126,7 +138,8 @@ impl<'a> Band<'a> {
         let axes = Axis::of(&params.window, [h, w]);
         let patch = Patch { rows: 0..0, columns: 0..0 };
         let zero = params.input_zero_point;
-        Self { input, axes, zero, fill, memory, room, patch }
+        let steps = Steps { inputs: [0; 2], outputs: [0; 2], taps: [0; 2] };
+        Self { input, axes, zero, fill, memory, room, patch, steps }
     }
 
     /// Rows and columns of a patch whose inputs fit: whole rows, about as many in every patch,
@@ -149,11 +162,16 @@ impl<'a> Band<'a> {
         most(columns, &|columns| [1, columns]).map(|columns| [1, columns])
     }
 
-    /// Bytes of a pixel and of a row of the copy.
-    fn steps<M: Microkernel<ROWS>, const ROWS: usize>(&self) -> [usize; 2] {
-        let [_, columns] = &self.axes;
-        let pixel = self.input.hwc().c as usize * M::WIDTH;
-        [pixel, columns.copied(self.patch.columns.len()) * pixel]
+    /// Those of the copy for `patch`, whose codes are `width` bytes each.
+    fn steps_for(&self, patch: &Patch, width: usize) -> Steps {
+        let [rows, columns] = &self.axes;
+        let pixel = self.input.hwc().c as usize * width;
+        let row = columns.copied(patch.columns.len()) * pixel;
+        Steps {
+            inputs: [row, pixel],
+            outputs: [rows.step().wrapping_mul(row), columns.step().wrapping_mul(pixel)],
+            taps: [rows.dilation.wrapping_mul(row), columns.dilation.wrapping_mul(pixel)],
+        }
     }
 
     /// Copies the inputs of `patch`, unless they are there already.
@@ -167,7 +185,8 @@ impl<'a> Band<'a> {
             return;
         }
         self.patch = patch.clone();
-        let [pixel, row_step] = self.steps::<M, ROWS>();
+        self.steps = self.steps_for(patch, M::WIDTH);
+        let [row_step, pixel] = self.steps.inputs;
         let [rows, columns] = &self.axes;
         let c = self.input.hwc().c as usize;
         let (inside, first_row) = rows.inside(patch.rows.start, patch.rows.len());
@@ -211,14 +230,14 @@ impl<'a> Band<'a> {
     /// patch: with the number of those before, their number, and where in the copy the window of
     /// the first begins.
     #[inline]
-    pub(super) fn each_line<M: Microkernel<ROWS>, const ROWS: usize>(
+    pub(super) fn each_line(
         &self,
         [mut y, mut x]: [usize; 2],
         count: usize,
         mut each: impl FnMut(usize, usize, *const i8),
     ) {
         let Patch { rows, columns } = &self.patch;
-        let [down, across] = self.output_steps::<M, ROWS>();
+        let [down, across] = self.steps.outputs;
         let mut done = 0;
         while done < count && x < columns.end {
             let len = (columns.end - x).min(count - done);
@@ -240,30 +259,21 @@ impl<'a> Band<'a> {
         }
     }
 
-    /// Bytes of the copy from an output's window to those of its neighbours below and across.
-    pub(super) fn output_steps<M: Microkernel<ROWS>, const ROWS: usize>(&self) -> [usize; 2] {
-        let [rows, columns] = &self.axes;
-        let [pixel, row] = self.steps::<M, ROWS>();
-        [rows.step().wrapping_mul(row), columns.step().wrapping_mul(pixel)]
-    }
-
-    /// Bytes of the copy from a tap to those below and across.
-    pub(super) fn tap_steps<M: Microkernel<ROWS>, const ROWS: usize>(&self) -> [usize; 2] {
-        let [rows, columns] = &self.axes;
-        let [pixel, row] = self.steps::<M, ROWS>();
-        [rows.dilation.wrapping_mul(row), columns.dilation.wrapping_mul(pixel)]
+    /// See [`Steps`].
+    pub(super) const fn steps(&self) -> Steps {
+        self.steps
     }
 
     /// Finds the inputs of `count` outputs from `start` on, which are in the patch.
-    pub(super) fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
+    pub(super) fn pixels<const ROWS: usize>(
         &self,
         inputs: &mut [[*const i8; ROWS]],
         start: [usize; 2],
         count: usize,
     ) {
-        let [_, step] = self.output_steps::<M, ROWS>();
+        let Steps { outputs: [_, step], taps: [row_step, tap_step], .. } = self.steps;
         let mut firsts = [core::ptr::null(); ROWS];
-        self.each_line::<M, ROWS>(start, count, |done, len, mut first| {
+        self.each_line(start, count, |done, len, mut first| {
             for input in firsts.get_mut(done..done + len).unwrap_or(&mut []) {
                 *input = first;
                 first = first.wrapping_add(step);
@@ -271,15 +281,15 @@ impl<'a> Band<'a> {
         });
         repeat_first(&mut firsts, count);
         let ([down, across], _) = self.pieces();
-        let [row_step, tap_step] = self.tap_steps::<M, ROWS>();
         let mut runs = inputs.iter_mut();
-        for d in 0..down {
-            for (a, run) in (0..across).zip(runs.by_ref()) {
-                let offset = d.wrapping_mul(row_step).wrapping_add(a.wrapping_mul(tap_step));
-                for (input, first) in run.iter_mut().zip(&firsts) {
-                    *input = first.wrapping_add(offset);
-                }
+        let mut row = 0usize;
+        for _ in 0..down {
+            let mut tap = row;
+            for run in runs.by_ref().take(across) {
+                *run = firsts.map(|first: *const i8| first.wrapping_add(tap));
+                tap = tap.wrapping_add(tap_step);
             }
+            row = row.wrapping_add(row_step);
         }
     }
 }

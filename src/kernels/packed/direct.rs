@@ -29,6 +29,8 @@ pub(super) struct Direct<'a> {
     steps: [usize; 3],
     /// Taps of a row of the window are adjacent, and their inputs have no gaps.
     is_dense: bool,
+    /// Every output pixel sees the input pixel at its place, and rows of pixels have no gaps.
+    is_flat: bool,
 }
 
 impl<'a> Direct<'a> {
@@ -37,7 +39,7 @@ impl<'a> Direct<'a> {
         input: View<'a>,
         params: &PackedConv2d,
         run: usize,
-        width: usize,
+        output: Hwc,
         padding: *const i8,
         spare: *mut i8,
     ) -> Self {
@@ -55,7 +57,7 @@ impl<'a> Direct<'a> {
             input,
             window,
             run,
-            width,
+            width: output.w as usize,
             padding,
             spare,
             inside: [window.inside(0, hwc.h as usize), window.inside(1, hwc.w as usize)],
@@ -66,6 +68,9 @@ impl<'a> Direct<'a> {
                 stride.wrapping_mul(pixel_stride),
             ],
             is_dense: dilation_across == 1 && pixel_stride == run && hwc.c as usize == run,
+            is_flat: (window.taps, window.stride, window.pad) == ([1, 1], [1, 1], [0, 0])
+                && (output.h, output.w) == (hwc.h, hwc.w)
+                && row_stride as usize == hwc.w as usize * pixel_stride,
         }
     }
 
@@ -85,7 +90,8 @@ impl<'a> Direct<'a> {
         let [down, across] = self.window.taps.map(usize::from);
         let [rows, columns] = &self.inside;
         let is_inside = rows.contains(&y) && x >= columns.start && x + count <= columns.end;
-        let together = self.is_dense && is_inside && x + count <= self.width;
+        let is_line = is_inside && x + count <= self.width;
+        let together = self.is_dense && (self.is_flat || is_line);
         let found = if together { (down, across * self.run) } else { (down * across, self.run) };
         if together {
             let mut first = self.tap(y, x, 0);

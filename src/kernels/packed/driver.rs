@@ -13,7 +13,7 @@ use super::gather::Pieces;
 use super::group::Group;
 use super::{Access, MAX_RUNS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path};
-use crate::tensor::Tile;
+use crate::tensor::Layout;
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
@@ -163,7 +163,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             } else if params.needs_spare(input.hwc(), output.hwc(), run) {
                 return;
             }
-            (Source::Direct(Direct::new(*input, params, run, width, scratch, spare)), ROWS)
+            (Source::Direct(Direct::new(*input, params, run, output.hwc(), scratch, spare)), ROWS)
         }
         Access::Band => {
             (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::WIDTH)), ROWS)
@@ -202,6 +202,9 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let patches = pieces(&share.rows, height).flat_map(|rows| {
         pieces(&columns, width).map(move |columns| Patch { rows: rows.clone(), columns })
     });
+    let first = output.cells().as_ptr().cast_mut().cast::<i8>();
+    let Layout { row_stride, pixel_stride, .. } = output.layout();
+    let steps = [row_stride, pixel_stride].map(|stride| stride as usize);
     let (mut outputs, mut addends) = ([core::ptr::null_mut(); ROWS], [0; ROWS]);
     for block in panels.clone().step_by(usize::from(params.block).max(1)) {
         let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
@@ -230,9 +233,8 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             let (mut y, mut x) = (patch.rows.start, patch.columns.start);
             for tile in 0..tiles {
                 let rows = least + usize::from(tile < more);
-                if place(&mut outputs, output, &patch, [y, x], rows, channel).is_none() {
-                    return;
-                }
+                let first = first.wrapping_add(channel);
+                place(&mut outputs, first, steps, [y - share.rows.start, x], &patch.columns, rows);
                 let (used, run) = match &source {
                     Source::Direct(direct) => {
                         // SAFETY: padding and spare pixel are in the scratch; the core can execute
@@ -240,7 +242,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                         unsafe { direct.pixels::<M, ROWS>(inputs, [y, x], rows) }
                     }
                     Source::Band(band) => {
-                        band.pixels::<M, ROWS>(inputs, [y, x], rows);
+                        band.pixels(inputs, [y, x], rows);
                         (inputs.len(), run)
                     }
                     Source::Gather(band) => {
@@ -292,31 +294,29 @@ enum Source<'a> {
     Gather(Band<'a>),
 }
 
-/// Finds where `rows` pixels of `patch` from (`y`, `x`) on are written from channel `channel` of
-/// this share on; the first again for the others.
+/// Finds where `rows` outputs among `columns` from (`y`, `x`) on are written, if (0, 0) is at
+/// `first` and others are `steps` bytes further down and across; the first again for the others.
+#[inline]
 fn place<const ROWS: usize>(
     outputs: &mut [*mut i8; ROWS],
-    tile: &Tile<'_>,
-    patch: &Patch,
+    first: *mut i8,
+    [down, across]: [usize; 2],
     [mut y, mut x]: [usize; 2],
+    columns: &Range<usize>,
     rows: usize,
-    channel: usize,
-) -> Option<()> {
-    let step = tile.layout().pixel_stride as usize;
-    let mut rest = outputs.get_mut(..rows)?;
-    while !rest.is_empty() {
-        let count = rest.len().min(patch.columns.end.checked_sub(x)?);
-        let (here, below) = rest.split_at_mut(count);
-        let mut first = tile.pixels(y, x..x + count).get(channel)?.as_ptr();
-        for output in here {
-            *output = first;
-            first = first.wrapping_add(step);
+) {
+    let mut done = 0;
+    while done < rows && x < columns.end {
+        let count = (columns.end - x).min(rows - done);
+        let mut cell = first.wrapping_add(y * down + x * across);
+        for output in outputs.get_mut(done..done + count).unwrap_or(&mut []) {
+            *output = cell;
+            cell = cell.wrapping_add(across);
         }
-        rest = below;
-        (y, x) = (y + 1, patch.columns.start);
+        done += count;
+        (y, x) = (y + 1, columns.start);
     }
     repeat_first(outputs, rows);
-    Some(())
 }
 
 /// Fills `values` from `len` on with the first.

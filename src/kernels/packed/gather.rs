@@ -1,6 +1,6 @@
 //! The inputs of neighbouring output pixels, copied from a band side by side: a run for each.
 
-use super::band::Band;
+use super::band::{Band, Steps};
 use super::driver::Microkernel;
 
 /// Pieces of memory to copy, each `len` bytes.
@@ -32,9 +32,8 @@ impl Band<'_> {
         count: usize,
     ) {
         let ([down, across], piece) = self.pieces();
-        let [row_step, tap_step] = self.tap_steps::<M, ROWS>();
-        let [_, from_step] = self.output_steps::<M, ROWS>();
-        self.each_line::<M, ROWS>(start, count, |done, count, mut first| {
+        let Steps { outputs: [_, from_step], taps: [row_step, tap_step], .. } = self.steps();
+        self.each_line(start, count, |done, count, mut first| {
             let mut to = to.wrapping_add(done * run);
             for _ in 0..down {
                 let mut from = first;
