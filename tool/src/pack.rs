@@ -193,19 +193,6 @@ impl Packer<'_> {
         dense: &Dense<'_>,
     ) -> Result<Option<Op>, LowerError> {
         let Some(packing) = self.path.packing() else { return Ok(None) };
-        let taps = u32::from(dense.window.taps[0]) * u32::from(dense.window.taps[1]);
-        let Some(all) = taps.checked_mul(dense.depth) else { return Ok(None) };
-        let (Some(together), Some(apart)) = (packing.padded(all), packing.padded(dense.depth))
-        else {
-            return Ok(None);
-        };
-        // Gathered inputs are copied, but less is filled up.
-        let gather =
-            apart > 2 * dense.depth || together < taps.saturating_mul(apart) && all <= 1024;
-        let mut order = [Access::Direct, Access::Band, Access::Gather];
-        if gather {
-            order.reverse();
-        }
         let columns = Columns::of(self.network, dense, packing.offset);
         let mut op = PackedConv2d {
             path: self.path,
@@ -222,8 +209,13 @@ impl Packer<'_> {
             columns: Span::new(0, 0, 0),
             output: dense.requantize.output,
         };
-        let fits = |&access: &Access| PackedConv2d { access, ..op }.fits(input, output);
-        let Some(access) = order.into_iter().find(fits) else { return Ok(None) };
+        let cost = |access: Access| {
+            let op = PackedConv2d { access, ..op };
+            let fits = op.fits(input, output);
+            fits.then(|| instructions_per_pixel(&packing, &op, input, dense)).flatten()
+        };
+        let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
+        let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
         op.access = access;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
         let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
@@ -305,6 +297,47 @@ impl Packer<'_> {
 /// The elements of a span of `network`.
 fn get<T: Pod>(network: &Network, span: Span<T>) -> Vec<T> {
     network.model().weights.get(span).to_vec()
+}
+
+/// About what an output pixel costs: multiplying, what fills up runs included, and finding or
+/// copying the inputs. None when they are too many.
+fn instructions_per_pixel(
+    packing: &Packing,
+    op: &PackedConv2d,
+    input: Hwc,
+    dense: &Dense<'_>,
+) -> Option<u64> {
+    let runs = op.runs(dense.depth)?;
+    let products = u64::from(packing.depth(runs)?) * u64::from(dense.group_outputs());
+    let multiply = products * 1000 / products_in_1000_instructions(op.path);
+    let [down, across] = op.window.taps.map(u64::from);
+    let [stride_down, stride_across] = op.window.stride.map(u64::from);
+    // Rows that stay in memory while the window goes down are copied once.
+    let row = u64::from(input.w) * u64::from(dense.depth);
+    let stays = (down + stride_down) * row <= u64::from(packing.scratch);
+    let rows = if stays { stride_down.min(down) } else { down };
+    let copy = rows * stride_across * u64::from(dense.depth) / 4;
+    let locate = 3 * u64::from(runs.count);
+    Some(match op.access {
+        // Each pixel is looked at by itself at the edge of the image and where its run goes on
+        // behind it.
+        Access::Direct if packing.padded(dense.depth)? != dense.depth => multiply + 10 * locate,
+        Access::Direct if op.window.pad != [0, 0] => multiply + 2 * locate,
+        Access::Direct => multiply + locate,
+        Access::Band => multiply + copy + locate,
+        Access::Gather => {
+            multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
+        }
+    })
+}
+
+/// See [`instructions_per_pixel`].
+const fn products_in_1000_instructions(path: Path) -> u64 {
+    match path {
+        Path::Neon => 4_400,
+        Path::Dotprod => 14_000,
+        _ => 22_000,
+    }
 }
 
 /// Filters in the order of `packing`; None when they are too large.
