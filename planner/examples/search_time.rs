@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use pipeit_planner::cost::{Cluster, Costs};
 use pipeit_planner::explore::{Criterion, Explorer, Limits, Objective};
-use pipeit_planner::features::{Core, Kernels};
+use pipeit_planner::features::{Core, Kernels, Weights};
 use pipeit_planner::fit::predict;
 use pipeit_planner::networks::Network;
+use pipeit_rt::kernels::Path;
 
 /// The best of so many searches.
 const ROUNDS: usize = 20;
@@ -83,9 +84,10 @@ fn costs(clusters: &[(&str, &str, usize, f64)]) -> Result<Costs, Box<dyn Error>>
     for &(name, core, cores, clock_mhz) in clusters {
         let core = Core::named(core)?;
         let team = |cores| {
-            let kernels = Kernels::Int8 { core, cores };
+            let kernels = Kernels::Int8 { core, path: Path::Dotprod, cores };
             let prior = kernels.prior_ns(clock_mhz, 10.0);
-            layers.iter().map(|layer| predict(&kernels.features(&[*layer]), &prior)).collect()
+            let features = |layer| kernels.features(&[layer], Weights::Shared);
+            layers.iter().map(|layer| predict(&features(*layer), &prior)).collect()
         };
         let team_ns = (1..=cores).map(team).collect();
         all.push(Cluster { name: name.to_owned(), team_ns, core_watts: 1.0 });

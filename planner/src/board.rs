@@ -1,5 +1,6 @@
 //! Boards: what `boards/<name>/board.toml` declares, and the timings beside it.
 
+use pipeit_rt::kernels::Path;
 use serde::Deserialize;
 
 use crate::table::{Label, Table, TableError};
@@ -58,6 +59,12 @@ impl Cluster {
     #[must_use]
     pub fn cores(&self) -> usize {
         self.count.max(self.affinities.len())
+    }
+
+    /// The kernels the cores can run: those declared, else the portable ones.
+    #[must_use]
+    pub fn kernel_path(&self) -> Path {
+        Path::ALL.into_iter().find(|path| path.name() == self.path).unwrap_or(Path::Reference)
     }
 }
 

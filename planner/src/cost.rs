@@ -200,6 +200,39 @@ impl Costs {
         self
     }
 
+    /// The same with groups of layers in place of layers: there are cuts between groups only.
+    /// `starts` has the first layer of each group but the first, ascending.
+    #[must_use]
+    pub fn grouped(&self, starts: &[usize]) -> Self {
+        let bounds: Vec<_> = std::iter::once(0).chain(starts.iter().copied()).collect();
+        let ends = starts.iter().copied().chain([self.layers]);
+        let groups: Vec<_> = bounds.iter().copied().zip(ends).map(|(from, to)| from..to).collect();
+        let team = |before: &Vec<f64>| {
+            groups.iter().map(|group| before[group.end] - before[group.start]).collect()
+        };
+        let clusters = self.clusters.iter().zip(&self.before_ns).map(|(cluster, before)| Cluster {
+            team_ns: before.iter().map(team).collect(),
+            ..cluster.clone()
+        });
+        let clusters: Vec<_> = clusters.collect();
+        let before = |team: &Vec<f64>| {
+            bounds.iter().map(|&start| team[start]).chain(team.last().copied()).collect()
+        };
+        let before_ns =
+            self.before_ns.iter().map(|teams| teams.iter().map(before).collect()).collect();
+        let per_cut = (self.clusters.len() + 1) * self.clusters.len();
+        let handover_ns = bounds
+            .iter()
+            .flat_map(|&cut| self.handover_ns[cut * per_cut..(cut + 1) * per_cut].iter().copied());
+        Self {
+            layers: groups.len(),
+            before_ns,
+            handover_ns: handover_ns.collect(),
+            contention: self.contention,
+            clusters,
+        }
+    }
+
     /// Number of layers.
     #[must_use]
     pub const fn layers(&self) -> usize {

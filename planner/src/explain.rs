@@ -4,6 +4,9 @@ use crate::cost::Costs;
 use crate::explore::{Candidate, Explorer, Objective};
 use crate::simulate::{Outcome, Simulation, least_slots, simulate};
 
+/// By which share the time of a frame on a team may vary before a plan has too few slots.
+pub const JITTER: f64 = 0.2;
+
 /// A candidate at work.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranked {
@@ -31,7 +34,7 @@ pub struct Slowed {
 #[must_use]
 pub fn rank(costs: &Costs, candidates: Vec<Candidate>, most_slots: usize) -> Vec<Ranked> {
     let ranked = candidates.into_iter().map(|candidate| {
-        let slots = least_slots(costs, &candidate.plan, most_slots);
+        let slots = least_slots(costs, &candidate.plan, most_slots, JITTER);
         let simulated = simulate(costs, &candidate.plan, Simulation::saturated(slots));
         Ranked { candidate, slots, simulated }
     });

@@ -4,8 +4,11 @@
 //! published timings are about. Each says how much of every feature a layer has on a team of
 //! cores, and what one unit of it takes by static cycle counts: the prior of a [fit](crate::fit).
 
+use pipeit_rt::kernels::Path;
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Split};
+
+use serde::{Deserialize, Serialize};
 
 use crate::networks::{Layer, Op};
 
@@ -16,44 +19,40 @@ pub struct Core {
     /// Rates of the Arm Compute Library's 8x12 kernel by its own performance model, per cycle:
     /// multiply-accumulates, bytes packed, bytes merged.
     gemm: [f64; 3],
-    /// Multiply-accumulates per cycle of our convolution kernels, and of the depthwise ones;
-    /// cycles to requantize an output. Static analysis by llvm-mca, all data in the L1 cache.
-    int8: [f64; 3],
-    /// Rows, channels and depth of a tile of our convolution kernels.
-    tile: [usize; 3],
+    /// Of our kernels for the fastest path of such a core.
+    int8: Rates,
 }
 
-/// Tile of the kernels for Armv8.0, and with `SDOT`.
-const NEON: [usize; 3] = [4, 4, 16];
-const DOTPROD: [usize; 3] = [6, 16, 4];
+/// What a core does of our kernels, by static analysis (llvm-mca), all data in the L1 cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rates {
+    /// Multiply-accumulates of convolutions per cycle.
+    macs: f64,
+    /// Multiply-accumulates of depthwise convolutions per cycle.
+    depthwise: f64,
+    /// Cycles to requantize an output.
+    requantize: f64,
+    /// Bytes moved per cycle.
+    bytes: f64,
+}
+
+/// Of the portable kernels on any core.
+const PORTABLE: Rates = Rates { macs: 0.7, depthwise: 0.5, requantize: 6.0, bytes: 1.0 };
+/// Of those for AVX2 and AVX-512 VNNI.
+const AVX2: Rates = Rates { macs: 24.0, depthwise: 8.0, requantize: 0.5, bytes: 8.0 };
+const AVX512: Rates = Rates { macs: 64.0, depthwise: 24.0, requantize: 0.3, bytes: 16.0 };
+
+const fn rates(macs: f64, depthwise: f64, requantize: f64) -> Rates {
+    Rates { macs, depthwise, requantize, bytes: 4.0 }
+}
 
 /// Where a source has no figures for a core, those of the most similar one stand.
 const CORES: [Core; 5] = [
-    Core {
-        name: "cortex-a53",
-        gemm: [2.777, 0.987, 0.898],
-        int8: [3.4, 2.0, 72.0 / 16.0],
-        tile: NEON,
-    },
-    Core {
-        name: "cortex-a55",
-        gemm: [3.954, 1.252, 1.141],
-        int8: [16.0, 2.0, 72.0 / 16.0],
-        tile: DOTPROD,
-    },
-    Core {
-        name: "cortex-a72",
-        gemm: [2.885, 1.429, 1.163],
-        int8: [8.0, 5.7, 19.0 / 16.0],
-        tile: NEON,
-    },
-    Core {
-        name: "cortex-a73",
-        gemm: [2.885, 1.429, 1.163],
-        int8: [8.0, 5.7, 19.0 / 16.0],
-        tile: NEON,
-    },
-    Core { name: "cortex-a76", gemm: [2.885, 1.429, 1.163], int8: [32.0, 5.8, 1.0], tile: DOTPROD },
+    Core { name: "cortex-a53", gemm: [2.777, 0.987, 0.898], int8: rates(3.4, 2.0, 72.0 / 16.0) },
+    Core { name: "cortex-a55", gemm: [3.954, 1.252, 1.141], int8: rates(16.0, 2.0, 72.0 / 16.0) },
+    Core { name: "cortex-a72", gemm: [2.885, 1.429, 1.163], int8: rates(8.0, 5.7, 19.0 / 16.0) },
+    Core { name: "cortex-a73", gemm: [2.885, 1.429, 1.163], int8: rates(8.0, 5.7, 19.0 / 16.0) },
+    Core { name: "cortex-a76", gemm: [2.885, 1.429, 1.163], int8: rates(32.0, 5.8, 1.0) },
 ];
 
 /// A type of core that nothing is known of.
@@ -78,6 +77,25 @@ impl Core {
         let found = CORES.into_iter().find(|core| core.name.eq_ignore_ascii_case(name));
         found.ok_or_else(|| UnknownCore { name: name.to_owned() })
     }
+
+    /// One that executes the kernels of `path`, where nothing more is known.
+    #[must_use]
+    pub const fn typical(path: Path) -> Self {
+        let [_, _, a72, _, a76] = CORES;
+        match path {
+            Path::Dotprod | Path::I8mm => a76,
+            _ => a72,
+        }
+    }
+
+    const fn rates(&self, path: Path) -> Rates {
+        match path {
+            Path::Reference => PORTABLE,
+            Path::Avx2 => AVX2,
+            Path::Avx512Vnni => AVX512,
+            _ => self.int8,
+        }
+    }
 }
 
 /// Kernels on a team of cores.
@@ -87,6 +105,8 @@ pub enum Kernels {
     Int8 {
         /// Type of the cores.
         core: Core,
+        /// The kernels they execute.
+        path: Path,
         /// How many.
         cores: usize,
     },
@@ -99,14 +119,53 @@ pub enum Kernels {
     },
 }
 
+/// Where the weights are that a layer reads, which the layers around it decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// In the core's own caches: all weights between two frames fit.
+    #[default]
+    Warm,
+    /// In a cache that cores share.
+    Shared,
+    /// In memory.
+    Memory,
+}
+
+impl Weights {
+    /// Where the weights of a network of so many bytes are, by usual sizes of caches.
+    #[must_use]
+    pub const fn of(bytes: u64) -> Self {
+        match bytes {
+            ..0x8_0000 => Self::Warm,
+            ..0x100_0000 => Self::Shared,
+            _ => Self::Memory,
+        }
+    }
+}
+
 /// The features of our kernels.
-const INT8: [&str; 7] = [
-    "layers and barriers",
-    "MACs of whole tiles",
-    "depthwise MACs",
+const INT8: [&str; 21] = [
+    "layers",
+    "barriers",
+    "MACs of whole panels",
+    "MACs of narrow panels",
+    "tiles",
     "bytes gathered",
-    "outputs requantized",
-    "bytes of other operators",
+    "pieces gathered",
+    "outputs of convolutions",
+    "depthwise MACs",
+    "depthwise MACs in steps",
+    "depthwise outputs",
+    "dense MACs",
+    "dense outputs",
+    "elements pooled",
+    "elements averaged",
+    "outputs of sums",
+    "bytes moved",
+    "other MACs",
+    "other outputs",
+    "weight bytes from a shared cache",
     "weight bytes from memory",
 ];
 
@@ -137,12 +196,13 @@ impl Kernels {
     }
 
     /// How much of every feature the layers have together, for the core with the largest share.
+    /// Where the weights are matters to our kernels only: the library's always stream.
     #[must_use]
-    pub fn features(&self, layers: &[Layer]) -> Vec<f64> {
+    pub fn features(&self, layers: &[Layer], weights: Weights) -> Vec<f64> {
         let mut sum = vec![0.0; self.names().len()];
         for layer in layers {
             let amounts: &[f64] = match *self {
-                Self::Int8 { core, cores } => &int8(layer, core, cores),
+                Self::Int8 { path, cores, .. } => &int8(layer, weights, path, cores),
                 Self::ArmCompute { cores, .. } => &arm_compute(layer, cores),
             };
             for (sum, amount) in sum.iter_mut().zip(amounts) {
@@ -158,14 +218,37 @@ impl Kernels {
     pub fn prior_ns(&self, clock_mhz: f64, gb_per_s: f64) -> Vec<f64> {
         let cycle = 1e3 / clock_mhz;
         match *self {
-            Self::Int8 { core, cores } => {
-                let [macs, depthwise, requantize] = core.int8;
+            Self::Int8 { core, path, .. } => {
+                let Rates { macs, depthwise, requantize, bytes } = core.rates(path);
+                let [macs, depthwise, byte] = [macs, depthwise, bytes].map(|rate| cycle / rate);
+                let requantize = requantize * cycle;
                 // A layer starts and ends with a barrier, a cache line's way per core.
-                let barrier = 200.0 + 100.0 * cores as f64;
-                let byte = cycle / 4.0;
+                let (layer, barrier, tile) = (300.0, 100.0, 20.0 * cycle);
+                let portable = cycle / PORTABLE.macs;
                 let weights = 1.0 / gb_per_s;
-                let [macs, depthwise] = [macs, depthwise].map(|rate| cycle / rate);
-                vec![barrier, macs, depthwise, byte, requantize * cycle, byte, weights]
+                vec![
+                    layer,
+                    barrier,
+                    macs,
+                    2.0 * macs,
+                    tile,
+                    byte,
+                    2.0 * cycle,
+                    requantize,
+                    depthwise,
+                    3.0 * depthwise,
+                    requantize,
+                    2.0 * macs,
+                    requantize,
+                    byte,
+                    byte,
+                    3.0 * byte + requantize,
+                    2.0 * byte,
+                    portable,
+                    10.0 * cycle,
+                    weights / 2.0,
+                    weights,
+                ]
             }
             Self::ArmCompute { core, cores } => {
                 let [macs, pack, merge] = core.gemm;
@@ -191,52 +274,102 @@ impl Kernels {
     }
 }
 
+/// Pixels of a tile of a path's convolutions.
+const fn tile_rows(path: Path) -> usize {
+    match path {
+        Path::Reference => 1,
+        Path::Neon => 4,
+        Path::Avx2 | Path::Dotprod | Path::I8mm => 6,
+        _ => 24,
+    }
+}
+
 /// The largest of the runtime's shares.
-fn int8(layer: &Layer, core: Core, cores: usize) -> [f64; INT8.len()] {
+fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len()] {
     let [h, w, c] = layer.output;
     let output = Hwc { h: h as u32, w: w as u32, c: c as u32 };
-    let split = Split::RowsOrChannels { step: 16 };
+    let packing = path.packing();
+    let panel = packing.map_or(1, |packing| packing.columns);
+    let step = match layer.op {
+        Op::Conv { groups: 1 } | Op::Dense => panel.max(16) as u16,
+        _ => 16,
+    };
+    let split = Split::RowsOrChannels { step };
     let shares = (0..cores).map(|member| share(output, split, member, cores));
     let (rows, channels) = shares
         .map(|region| (region.rows.len(), region.channels.len()))
         .max_by_key(|(rows, channels)| rows * channels)
         .unwrap_or((h, c));
     let outputs = (rows * w * channels) as f64;
-    let [mr, nr, kr] = core.tile;
-    let tiled = |groups: usize, depth: usize| {
-        let per_group = (channels / groups).max(1).next_multiple_of(nr) * groups;
-        ((rows * w).next_multiple_of(mr) * per_group * depth.next_multiple_of(kr)) as f64
-    };
-    let taps = (layer.window * layer.window) as f64;
-    let weights = layer.weights() as f64;
-    let mut macs = 0.0;
-    let mut depthwise = 0.0;
-    let mut gathered = 0.0;
-    let mut requantized = 0.0;
-    let mut other = 0.0;
-    match layer.op {
-        Op::Conv { groups } => {
-            let depth = layer.window * layer.window * (layer.input[2] / groups);
-            macs = tiled(groups, depth);
-            if layer.window > 1 {
-                gathered = (rows * w) as f64 * taps * layer.input[2] as f64;
+    let part = outputs / (h * w * c).max(1) as f64;
+    let macs = layer.macs() as f64 * part;
+    let elements = outputs * layer.taps() as f64;
+    let mut found = [0.0; INT8.len()];
+    let [
+        layers,
+        barriers,
+        whole,
+        narrow,
+        tiles,
+        gathered,
+        pieces,
+        convolved,
+        depthwise,
+        stepped,
+        depthwise_outputs,
+        dense,
+        dense_outputs,
+        pooled,
+        averaged,
+        summed,
+        moved,
+        other,
+        other_outputs,
+        shared,
+        memory,
+    ] = &mut found;
+    *layers = 1.0;
+    *barriers = (cores - 1) as f64;
+    match (layer.op, packing) {
+        (Op::Conv { groups: 1 }, Some(packing)) => {
+            let depth = layer.taps() * layer.input[2];
+            let columns = channels.next_multiple_of(packing.narrow as usize);
+            let pixels = rows * w;
+            let rows_padded = pixels.next_multiple_of(tile_rows(path).min(pixels));
+            let depth_padded = depth.next_multiple_of(packing.group as usize);
+            let in_narrow = columns % packing.columns as usize;
+            *whole = (rows_padded * (columns - in_narrow) * depth_padded) as f64;
+            *narrow = (rows_padded * in_narrow * depth_padded) as f64;
+            *tiles = (pixels.div_ceil(tile_rows(path)) * columns.div_ceil(packing.columns as usize))
+                as f64;
+            if layer.taps() > 1 {
+                // Neighbours in a row lie side by side.
+                *gathered = (pixels * depth) as f64;
+                *pieces = (pixels * layer.window[0]) as f64;
             }
-            requantized = outputs;
+            *convolved = outputs;
         }
-        Op::Depthwise => {
-            depthwise = outputs * taps;
-            requantized = outputs;
+        (Op::Depthwise, Some(_)) => {
+            *(if layer.stride > 1 { stepped } else { depthwise }) = elements;
+            *depthwise_outputs = outputs;
         }
-        // One row: the weights' way from memory counts, not the tile.
-        Op::Dense => {
-            macs = (layer.input.iter().product::<usize>() * channels) as f64;
-            requantized = outputs;
-        }
-        Op::Pool => other = outputs * taps,
-        Op::Normalize => {}
-        Op::Add => other = 3.0 * outputs,
+        // One row: the weights' way counts, not the tile.
+        (Op::Dense, Some(_)) => (*dense, *dense_outputs) = (macs, outputs),
+        (Op::Pool, _) if layer.taps() == layer.input[0] * layer.input[1] => *averaged = elements,
+        (Op::Pool, _) => *pooled = elements,
+        (Op::Add, _) => *summed = outputs,
+        (Op::Copy, _) => *moved = outputs,
+        // There is no such operator in int8.
+        (Op::Normalize, _) => *layers = 0.0,
+        _ => (*other, *other_outputs) = (macs, outputs),
     }
-    [1.0, macs, depthwise, gathered, requantized, other, weights]
+    let weights = layer.weights() as f64 * channels as f64 / c.max(1) as f64;
+    match at {
+        Weights::Warm => {}
+        Weights::Shared => *shared = weights,
+        Weights::Memory => *memory = weights,
+    }
+    found
 }
 
 /// Shares as the library's scheduler makes them: blocks of eight rows of a matrix, else evenly.
@@ -260,17 +393,17 @@ fn arm_compute(layer: &Layer, cores: usize) -> [f64; ARM_COMPUTE.len()] {
         Op::Conv { groups } => {
             let (from, to) = (layer.input[2] / groups, c / groups);
             let padded = to.next_multiple_of(TILE[1]);
-            if layer.window == 3 && layer.stride == 1 && from >= MIN_CHANNELS {
+            if layer.taps() == 9 && layer.stride == 1 && from >= MIN_CHANNELS {
                 let (side, macs) = WINOGRAD;
                 let tiles = h.div_ceil(side) * w.div_ceil(side);
                 winograd = even(groups * macs * tiles * from * padded);
                 elements = even(groups * macs * tiles * (from + to));
                 weights = (4 * groups * macs * from * to) as f64;
             } else {
-                let depth = layer.window * layer.window * from;
+                let depth = layer.taps() * from;
                 let rows = (h * w).div_ceil(TILE[0]).div_ceil(cores) * TILE[0];
                 gemm = (groups * rows * depth * padded) as f64;
-                if layer.window > 1 {
+                if layer.taps() > 1 {
                     columns = even(groups * h * w * depth);
                     short = if from < MIN_CHANNELS { columns } else { 0.0 };
                 }
@@ -283,7 +416,7 @@ fn arm_compute(layer: &Layer, cores: usize) -> [f64; ARM_COMPUTE.len()] {
             [read, written] = [0.0; 2];
         }
         Op::Normalize => normalized = even(outputs),
-        Op::Pool | Op::Add => {}
+        Op::Pool | Op::Add | Op::Copy | Op::Other { .. } => {}
     }
     [
         1.0, gemm, winograd, elements, weights, dense, columns, short, read, written, depthwise,

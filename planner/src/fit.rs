@@ -5,7 +5,8 @@
 //! with cost ≥ 0
 //! ```
 //!
-//! The second sum keeps a feature that no sample shows at its prior.
+//! The second sum keeps a feature that no sample shows at its prior. How far a fit can be
+//! trusted is told by networks that it has not seen.
 
 /// A measured time and what it was spent on.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +17,10 @@ pub struct Sample {
     pub ns: f64,
 }
 
-/// Passes over all features; the fits here have settled after some hundreds.
+/// Passes over all features at most; the fits here have settled after some hundreds.
 const PASSES: usize = 2000;
+/// A fit has settled when no cost changes by more than this share of its prior in a pass.
+const SETTLED: f64 = 1e-7;
 
 /// Nanoseconds per unit of each feature, by coordinate descent from the prior.
 ///
@@ -33,6 +36,7 @@ pub fn fit(samples: &[Sample], prior: &[f64], ridge: f64) -> Vec<f64> {
         .map(|row| columns.iter().map(|column| column[row]).sum::<f64>() - 1.0)
         .collect();
     for _ in 0..PASSES {
+        let mut largest = 0.0f64;
         for (column, scale) in columns.iter().zip(&mut scale) {
             let gradient: f64 = column.iter().zip(&errors).map(|(x, error)| x * error).sum();
             let curvature: f64 = column.iter().map(|x| x * x).sum();
@@ -41,7 +45,11 @@ pub fn fit(samples: &[Sample], prior: &[f64], ridge: f64) -> Vec<f64> {
             for (x, error) in column.iter().zip(&mut errors) {
                 *error += x * (next - *scale);
             }
+            largest = largest.max((next - *scale).abs());
             *scale = next;
+        }
+        if largest < SETTLED {
+            break;
         }
     }
     scale.iter().zip(prior).map(|(scale, prior)| scale * prior).collect()
@@ -51,6 +59,90 @@ pub fn fit(samples: &[Sample], prior: &[f64], ridge: f64) -> Vec<f64> {
 #[must_use]
 pub fn predict(features: &[f64], ns_per_unit: &[f64]) -> f64 {
     features.iter().zip(ns_per_unit).map(|(amount, ns)| amount * ns).sum()
+}
+
+/// How well the units of a network are predicted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkFit {
+    /// The network.
+    pub name: String,
+    /// The units.
+    pub units: Vec<UnitFit>,
+}
+
+/// A unit's time, as measured and as predicted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitFit {
+    /// Index in the network.
+    pub unit: usize,
+    /// Nanoseconds as measured.
+    pub ns: f64,
+    /// Nanoseconds predicted by a fit to all networks.
+    pub fitted_ns: f64,
+    /// Nanoseconds predicted by a fit to all other networks.
+    pub held_out_ns: f64,
+}
+
+impl NetworkFit {
+    /// Mean absolute error of the units' times, as a share of them, when the fit has not seen
+    /// this network.
+    #[must_use]
+    pub fn held_out_error(&self) -> f64 {
+        mean_error(&self.units)
+    }
+
+    /// The same when it has.
+    #[must_use]
+    pub fn fitted_error(&self) -> f64 {
+        mean(self.units.iter().map(|unit| (unit.fitted_ns / unit.ns - 1.0).abs()))
+    }
+
+    /// Error of the sum over all units, with its sign, when the fit has not seen this network.
+    #[must_use]
+    pub fn held_out_whole_error(&self) -> f64 {
+        let sum = |of: fn(&UnitFit) -> f64| self.units.iter().map(of).sum::<f64>();
+        sum(|unit| unit.held_out_ns) / sum(|unit| unit.ns) - 1.0
+    }
+}
+
+/// Mean absolute error of held-out predictions, as a share of the times.
+pub fn mean_error<'a>(units: impl IntoIterator<Item = &'a UnitFit>) -> f64 {
+    mean(units.into_iter().map(|unit| (unit.held_out_ns / unit.ns - 1.0).abs()))
+}
+
+/// The mean, 0 of nothing.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count.max(1))
+}
+
+/// Costs fitted to all of `networks` and to `others`, and how well each network is predicted
+/// without itself.
+#[must_use]
+pub fn hold_out(
+    networks: &[(String, Vec<Sample>)],
+    others: &[Sample],
+    prior: &[f64],
+    ridge: f64,
+) -> (Vec<f64>, Vec<NetworkFit>) {
+    let fit_without = |left_out: Option<&str>| {
+        let kept = networks.iter().filter(|(name, _)| Some(name.as_str()) != left_out);
+        let samples = kept.flat_map(|(_, samples)| samples).chain(others);
+        fit(&samples.cloned().collect::<Vec<_>>(), prior, ridge)
+    };
+    let ns_per_unit = fit_without(None);
+    let tried = networks.iter().map(|(name, samples)| {
+        let held_out = fit_without(Some(name));
+        let units = samples.iter().enumerate().map(|(unit, sample)| UnitFit {
+            unit,
+            ns: sample.ns,
+            fitted_ns: predict(&sample.features, &ns_per_unit),
+            held_out_ns: predict(&sample.features, &held_out),
+        });
+        NetworkFit { name: name.clone(), units: units.collect() }
+    });
+    let tried = tried.collect();
+    (ns_per_unit, tried)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Predicts what layers take on unequal clusters of cores, and finds the best pipeline.
 //!
 //! ```text
-//! board, table ─┐                        ┌─▶ simulate ─▶ explain
-//!               ├─▶ cost ─▶ explore ─────┤
-//! features, fit ┘                        └─▶ gain
+//! board, table ──────────────┐                     ┌─▶ simulate ─▶ explain
+//! features, fit ─▶ predict ──┼─▶ cost ─▶ explore ──┤
+//! profile ───────────┘       ┘                     └─▶ gain
 //! ```
 //!
 //! [`cost::Costs`] holds what every layer takes on every team of every cluster;
@@ -33,6 +33,8 @@ pub mod fit;
 pub mod gain;
 pub mod networks;
 pub mod plan;
+pub mod predict;
+pub mod profile;
 pub mod published;
 pub mod simulate;
 pub mod table;

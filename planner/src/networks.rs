@@ -5,11 +5,14 @@
 //! `examples/graph_*.cpp`): ResNet-50 strides in the last unit of a block, SqueezeNet takes
 //! images of 224x224, AlexNet and GoogLeNet have their local response normalization.
 
+use serde::{Deserialize, Serialize};
+
 /// Height, width, channels.
 pub type Hwc = [usize; 3];
 
 /// What a layer computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// Convolution in this many groups.
     Conv {
@@ -26,10 +29,17 @@ pub enum Op {
     Normalize,
     /// Sum of two tensors.
     Add,
+    /// The input, moved.
+    Copy,
+    /// Anything else.
+    Other {
+        /// Multiply-accumulates.
+        macs: u64,
+    },
 }
 
 /// A layer: what its time depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Layer {
     /// What it computes.
     pub op: Op,
@@ -38,7 +48,7 @@ pub struct Layer {
     /// Shape of the output.
     pub output: Hwc,
     /// Height and width of the window; 1 where there is none.
-    pub window: usize,
+    pub window: [usize; 2],
     /// Step of the window.
     pub stride: usize,
 }
@@ -67,12 +77,19 @@ impl Layer {
     pub fn macs(&self) -> u64 {
         let [h, w, c] = self.output;
         let per_output = match self.op {
-            Op::Conv { groups } => self.window * self.window * self.input[2] / groups,
-            Op::Depthwise => self.window * self.window,
-            Op::Dense => self.input.iter().product(),
-            Op::Pool | Op::Normalize | Op::Add => 0,
+            Op::Conv { groups } => self.taps() * self.input[2] / groups,
+            Op::Depthwise => self.taps(),
+            Op::Dense => self.input[2],
+            Op::Pool | Op::Normalize | Op::Add | Op::Copy => 0,
+            Op::Other { macs } => return macs,
         };
         (h * w * c * per_output) as u64
+    }
+
+    /// Elements of the window.
+    #[must_use]
+    pub const fn taps(&self) -> usize {
+        self.window[0] * self.window[1]
     }
 
     /// Number of weights, without bias.
@@ -80,7 +97,7 @@ impl Layer {
     pub fn weights(&self) -> u64 {
         let [h, w, _] = self.output;
         match self.op {
-            Op::Dense => self.macs(),
+            Op::Other { .. } => 0,
             _ => self.macs() / (h * w).max(1) as u64,
         }
     }
@@ -130,7 +147,7 @@ impl Builder {
     }
 
     fn push(&mut self, op: Op, output: Hwc, window: usize, stride: usize) -> &mut Self {
-        let layer = Layer { op, input: self.at, output, window, stride };
+        let layer = Layer { op, input: self.at, output, window: [window; 2], stride };
         self.at = output;
         if let Some(unit) = self.units.last_mut() {
             unit.layers.push(layer);
@@ -172,6 +189,8 @@ impl Builder {
     }
 
     fn dense(&mut self, channels: usize) -> &mut Self {
+        // Of all elements, whatever their shape.
+        self.at = [1, 1, self.at.iter().product()];
         self.push(Op::Dense, [1, 1, channels], 1, 1)
     }
 

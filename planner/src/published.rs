@@ -13,8 +13,8 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use crate::cost::{Cluster, Costs};
-use crate::features::{Core, Kernels, UnknownCore};
-use crate::fit::{Sample, fit, predict};
+use crate::features::{Core, Kernels, UnknownCore, Weights};
+use crate::fit::{NetworkFit, Sample, hold_out, mean_error, predict};
 use crate::networks::{Layer, Network};
 use crate::plan::{Plan, Stage, Team};
 use crate::table::{TableError, read_rows};
@@ -161,68 +161,18 @@ pub struct ClusterFit {
     kernels: Kernels,
 }
 
-/// How well the units of a network are predicted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetworkFit {
-    /// The network.
-    pub name: &'static str,
-    /// The units.
-    pub units: Vec<UnitFit>,
-}
-
-/// A unit's time, as measured and as predicted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UnitFit {
-    /// Index in the network.
-    pub unit: usize,
-    /// Nanoseconds as published.
-    pub ns: f64,
-    /// Nanoseconds predicted by a fit to all networks.
-    pub fitted_ns: f64,
-    /// Nanoseconds predicted by a fit to all other networks.
-    pub held_out_ns: f64,
-}
-
-impl NetworkFit {
-    /// Mean absolute error of the units' times, as a share of them, when the fit has not seen
-    /// this network.
-    #[must_use]
-    pub fn held_out_error(&self) -> f64 {
-        mean(self.units.iter().map(|unit| (unit.held_out_ns / unit.ns - 1.0).abs()))
-    }
-
-    /// The same when it has.
-    #[must_use]
-    pub fn fitted_error(&self) -> f64 {
-        mean(self.units.iter().map(|unit| (unit.fitted_ns / unit.ns - 1.0).abs()))
-    }
-
-    /// Error of the sum over all units, with its sign, when the fit has not seen this network.
-    #[must_use]
-    pub fn held_out_whole_error(&self) -> f64 {
-        let sum = |of: fn(&UnitFit) -> f64| self.units.iter().map(of).sum::<f64>();
-        sum(|unit| unit.held_out_ns) / sum(|unit| unit.ns) - 1.0
-    }
-}
-
 impl ClusterFit {
     /// Mean over the units of all networks of [`NetworkFit::held_out_error`].
     #[must_use]
     pub fn held_out_error(&self) -> f64 {
-        let units = self.networks.iter().flat_map(|network| &network.units);
-        mean(units.map(|unit| (unit.held_out_ns / unit.ns - 1.0).abs()))
+        mean_error(self.networks.iter().flat_map(|network| &network.units))
     }
 
     /// Nanoseconds of layers on the cluster.
     #[must_use]
     pub fn predict_ns(&self, layers: &[Layer]) -> f64 {
-        predict(&self.kernels.features(layers), &self.ns_per_unit)
+        predict(&self.kernels.features(layers, Weights::default()), &self.ns_per_unit)
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-    sum / f64::from(count.max(1))
 }
 
 /// Why published times cannot be used.
@@ -307,7 +257,7 @@ fn fit_cluster(
 ) -> Result<ClusterFit, PublishedError> {
     let kernels = Kernels::ArmCompute { core: Core::named(core)?, cores };
     let prior = kernels.prior_ns(clock_mhz, GB_PER_S);
-    let mut samples: Vec<(Network, Vec<Sample>)> = Vec::new();
+    let mut samples: Vec<(String, Vec<Sample>)> = Vec::new();
     for network in Network::all() {
         let ms = |unit: usize| {
             let row = rows.iter().find(|row| row.network == network.name && row.layer == unit);
@@ -323,38 +273,23 @@ fn fit_cluster(
             return Err(PublishedError::Units { network, units, expected });
         }
         let sample = |(unit, ms): (&crate::networks::Unit, f64)| Sample {
-            features: kernels.features(&unit.layers),
+            features: kernels.features(&unit.layers, Weights::default()),
             ns: ms * 1e6,
         };
         let of_network = network.units.iter().zip(times).map(sample).collect();
-        samples.push((network, of_network));
+        samples.push((network.name.to_owned(), of_network));
     }
     if samples.is_empty() {
         return Err(PublishedError::Empty);
     }
-    let fit_without = |left_out: &str| {
-        let others = samples.iter().filter(|(network, _)| network.name != left_out);
-        let others: Vec<_> = others.flat_map(|(_, samples)| samples.clone()).collect();
-        fit(&others, &prior, RIDGE)
-    };
-    let ns_per_unit = fit_without("");
-    let networks = samples.iter().map(|(network, samples)| {
-        let held_out = fit_without(network.name);
-        let units = samples.iter().enumerate().map(|(unit, sample)| UnitFit {
-            unit,
-            ns: sample.ns,
-            fitted_ns: predict(&sample.features, &ns_per_unit),
-            held_out_ns: predict(&sample.features, &held_out),
-        });
-        NetworkFit { name: network.name, units: units.collect() }
-    });
+    let (ns_per_unit, networks) = hold_out(&samples, &[], &prior, RIDGE);
     Ok(ClusterFit {
         core: core.to_owned(),
         cores,
         clock_mhz,
         source: source.to_owned(),
         features: kernels.names(),
-        networks: networks.collect(),
+        networks,
         ns_per_unit,
         kernels,
     })
@@ -594,12 +529,12 @@ fn tables(
             let mut label = "published";
             let mut source = fit.source.clone();
             if is_scaled {
-                let row = whole(published, origin.whole, network.name, origin.cores)?;
+                let row = whole(published, origin.whole, &network.name, origin.cores)?;
                 factor = row.ms * 1e6 / network.units.iter().map(|unit| unit.ns).sum::<f64>();
                 label = "modelled";
                 source = format!("{source} in proportion to {}", row.source);
             }
-            let (name, cluster, cores) = (network.name, origin.name, origin.cores);
+            let (name, cluster, cores) = (&network.name, origin.name, origin.cores);
             for unit in &network.units {
                 let us = unit.ns * factor / 1e3;
                 line(

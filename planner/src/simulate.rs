@@ -106,6 +106,19 @@ pub struct StageOutcome {
     pub busy: Vec<f64>,
 }
 
+/// A frame in the hands of a team.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// Index of the team, in the order of the plan.
+    pub team: usize,
+    /// Number of the frame.
+    pub frame: usize,
+    /// When the team took it.
+    pub start_ns: f64,
+    /// When it was done with it.
+    pub end_ns: f64,
+}
+
 /// A frame on its way.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
@@ -124,9 +137,10 @@ struct Team {
     busy_ns: f64,
 }
 
-/// A frame in the hands of a team.
+/// The frame in the hands of a team.
 struct Current {
     frame: usize,
+    since: f64,
     handover_ns: f64,
     work_ns: f64,
 }
@@ -160,6 +174,7 @@ struct Run<'a> {
     release_ns: Vec<f64>,
     waits: Vec<f64>,
     longest: Vec<usize>,
+    spans: Vec<Span>,
 }
 
 /// Runs `plan` and says what came of it.
@@ -167,15 +182,22 @@ struct Run<'a> {
 /// A simulation of no slots or no frames is one of one.
 #[must_use]
 pub fn simulate(costs: &Costs, plan: &Plan, simulation: Simulation) -> Outcome {
+    simulate_traced(costs, plan, simulation).0
+}
+
+/// As [`simulate`], with all that the teams did, in the order in which it ended.
+#[must_use]
+pub fn simulate_traced(costs: &Costs, plan: &Plan, simulation: Simulation) -> (Outcome, Vec<Span>) {
     Run::new(costs, plan, simulation).run()
 }
 
 /// The least number of slots, up to `most`, with which a saturated pipeline is as fast as with
-/// `most`, but for half a percent.
+/// `most`, but for half a percent, when the times of frames vary by up to the share `jitter`.
 #[must_use]
-pub fn least_slots(costs: &Costs, plan: &Plan, most: usize) -> usize {
+pub fn least_slots(costs: &Costs, plan: &Plan, most: usize, jitter: f64) -> usize {
     const TOLERANCE: f64 = 1.005;
-    let period_ns = |slots| simulate(costs, plan, Simulation::saturated(slots)).period_ns;
+    let simulation = |slots| Simulation { jitter, ..Simulation::saturated(slots) };
+    let period_ns = |slots| simulate(costs, plan, simulation(slots)).period_ns;
     let bound = period_ns(most) * TOLERANCE;
     (1..most).find(|&slots| period_ns(slots) <= bound).unwrap_or(most)
 }
@@ -225,10 +247,11 @@ impl<'a> Run<'a> {
             release_ns: Vec::new(),
             waits: vec![0.0; stages],
             longest: vec![0; stages],
+            spans: Vec::new(),
         }
     }
 
-    fn run(mut self) -> Outcome {
+    fn run(mut self) -> (Outcome, Vec<Span>) {
         while self.released < self.simulation.frames {
             self.submit();
             for team in 0..self.teams.len() {
@@ -236,7 +259,8 @@ impl<'a> Run<'a> {
             }
             self.advance();
         }
-        self.outcome()
+        let spans = std::mem::take(&mut self.spans);
+        (self.outcome(), spans)
     }
 
     /// Lets frames that have come into free slots.
@@ -280,10 +304,11 @@ impl<'a> Run<'a> {
         if team.current.is_some() {
             return;
         }
-        if let Some((frame, since)) = team.lane.pop_front() {
-            self.waits[team.stage] += self.now - since;
+        if let Some((frame, queued)) = team.lane.pop_front() {
+            self.waits[team.stage] += self.now - queued;
             let work_ns = team.work_ns * (1.0 + jitter * self.noise.next());
-            team.current = Some(Current { frame, handover_ns: team.handover_ns, work_ns });
+            let (since, handover_ns) = (self.now, team.handover_ns);
+            team.current = Some(Current { frame, since, handover_ns, work_ns });
         }
     }
 
@@ -302,7 +327,7 @@ impl<'a> Run<'a> {
         let step = next_done.chain(next_frame).fold(f64::INFINITY, f64::min);
         self.now += step;
         let mut done = Vec::new();
-        for team in &mut self.teams {
+        for (index, team) in self.teams.iter_mut().enumerate() {
             let Some(current) = &mut team.current else { continue };
             team.busy_ns += step;
             if current.handover_ns > 0.0 {
@@ -311,7 +336,9 @@ impl<'a> Run<'a> {
                 current.work_ns = rest(current.work_ns, step / slowdown);
             }
             if current.handover_ns <= 0.0 && current.work_ns <= 0.0 {
-                done.push((current.frame, team.stage));
+                let (frame, start_ns) = (current.frame, current.since);
+                self.spans.push(Span { team: index, frame, start_ns, end_ns: self.now });
+                done.push((frame, team.stage));
                 team.current = None;
             }
         }

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::Board;
 use crate::cost::{Cluster, Costs, CostsError};
-use crate::features::{Core, Kernels, UnknownCore};
-use crate::networks::Network;
+use crate::features::{Core, Kernels, UnknownCore, Weights};
+use crate::networks::{Layer, Network};
 
 /// Where a time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -325,13 +325,14 @@ fn modelled_units(
     network: &Network,
 ) -> Result<Vec<UnitRow>, UnknownCore> {
     let core = Core::named(&cluster.core)?;
+    let weights = Weights::of(network.layers().map(Layer::weights).sum());
     let mut rows = Vec::new();
     for cores in 1..=cluster.cores() {
-        let kernels = Kernels::Int8 { core, cores };
+        let kernels = Kernels::Int8 { core, path: cluster.kernel_path(), cores };
         let prior = kernels.prior_ns(cluster.clock_mhz, board.memory.gb_per_s);
         for (unit, layers) in network.units.iter().enumerate() {
             // No frame is normalized: int8 networks have no operator for that.
-            let features = kernels.features(&layers.layers);
+            let features = kernels.features(&layers.layers, weights);
             rows.push(UnitRow {
                 network: network.name.to_owned(),
                 unit,

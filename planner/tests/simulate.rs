@@ -48,7 +48,7 @@ fn a_full_pipeline_is_as_fast_as_its_slowest_stage() {
     assert_eq!(outcome.stages[1].longest_queue, 3);
     // Slots let frames in; then each waits for those before it in the lane of the second stage.
     close(outcome.latency.median_ns, 24.0);
-    assert_eq!(least_slots(&costs, &two_stages(), 8), 2);
+    assert_eq!(least_slots(&costs, &two_stages(), 8, 0.0), 2);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_cost_model_agrees_on_real_boards() {
             for replication in [false, true] {
                 let explorer = Explorer::new(&costs).with_replication(replication);
                 let best = explorer.best(Objective::Throughput).unwrap();
-                let slots = least_slots(&costs, &best.plan, 32);
+                let slots = least_slots(&costs, &best.plan, 32, 0.0);
                 let outcome = simulate(&costs, &best.plan, Simulation::saturated(slots));
                 let ratio = outcome.period_ns / best.prediction.period_ns;
                 println!("{name} {network} {slots} slots {ratio:.3}");

@@ -21,7 +21,7 @@ pub(super) struct Space<'a> {
     clusters: Vec<Cluster>,
     /// Ways to allot cores to one stage.
     pub(super) allotments: Vec<Allotment>,
-    /// Ways to split an allotment into teams.
+    /// Ways to split an allotment into teams, those of each together.
     pub(super) shapes: Vec<Shape>,
     /// Numbers of cores in use.
     pub(super) used: usize,
@@ -107,6 +107,8 @@ pub(super) struct Allotment {
     cores: Vec<usize>,
     /// Whether these fit beside so many cores in use.
     pub(super) fits: Vec<bool>,
+    /// The shapes it has.
+    pub(super) shapes: Range<usize>,
 }
 
 /// An allotment split into teams.
@@ -193,9 +195,17 @@ impl<'a> Space<'a> {
                 set: set.bits() as usize,
                 cores: cores.clone(),
                 fits: (0..used).map(fits).collect(),
+                shapes: 0..0,
             });
         }
-        let shapes = shapes(&clusters, &strides, &index_of);
+        let mut shapes = shapes(&clusters, &strides, &index_of);
+        shapes.sort_by_key(|shape| shape.allotment);
+        let mut end = 0;
+        for (index, allotment) in allotments.iter_mut().enumerate() {
+            let start = end;
+            end = shapes.partition_point(|shape| shape.allotment <= index);
+            allotment.shapes = start..end;
+        }
         let slowdown = costs.slowdown(busy);
         Self {
             costs,
