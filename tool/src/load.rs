@@ -68,16 +68,16 @@ pub enum LoadReason {
     Artefact(#[from] ArtefactError),
 }
 
-/// Reads a network, and packs it for `path`, or an artefact, which is packed already; which of
+/// Reads a network, and packs it for `paths`, or an artefact, which is packed already; which of
 /// them it is, its first bytes say.
 ///
 /// # Errors
 ///
 /// [`LoadError`], which names the file.
-pub fn load(file: &Path, path: kernels::Path) -> Result<Loaded, LoadError> {
+pub fn load(file: &Path, paths: &[kernels::Path]) -> Result<Loaded, LoadError> {
     let bytes = fs::read(file).map_err(LoadReason::from);
     bytes
-        .and_then(|bytes| from_bytes(&bytes, file.extension().and_then(|e| e.to_str()), path))
+        .and_then(|bytes| from_bytes(&bytes, file.extension().and_then(|e| e.to_str()), paths))
         .map_err(|reason| LoadError { path: file.to_owned(), reason: Box::new(reason) })
 }
 
@@ -89,11 +89,11 @@ pub fn load(file: &Path, path: kernels::Path) -> Result<Loaded, LoadError> {
 pub fn from_bytes(
     bytes: &[u8],
     extension: Option<&str>,
-    path: kernels::Path,
+    paths: &[kernels::Path],
 ) -> Result<Loaded, LoadReason> {
     if bytes.get(4..8) == Some(b"TFL3") || extension == Some("tflite") {
         let network = lower::lower(&import::tflite(bytes)?)?;
-        let bytes = artefact::write(&pack(&network, &[path])?.model(), &[], &[])?;
+        let bytes = artefact::write(&pack(&network, paths)?.model(), &[], &[])?;
         let Network { info, folded, file_tensors, .. } = network;
         Ok(Loaded { bytes, origin: Some(Origin { info, folded, file_tensors }) })
     } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {

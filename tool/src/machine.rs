@@ -1,5 +1,6 @@
 //! The machine to run on: what there is, or what the flags declare.
 
+use pipeit_planner::board::Board;
 use pipeit_rt::Model;
 use pipeit_rt::kernels::Path;
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
@@ -158,15 +159,34 @@ impl MachineArgs {
             }
             (None, None) => Machine::detect(),
         };
-        for text in &self.slow {
-            slow_down(&mut machine, text)?;
-        }
+        machine = self.slowed(machine)?;
         let cores = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();
         if machine.topology().is_err() {
             return Err(MachineError::TooLarge { clusters: machine.clusters.len(), cores });
         }
         Ok(machine)
     }
+
+    /// `machine` with the clusters slowed that the flags say.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError::Slow`], [`MachineError::UnknownCluster`].
+    pub fn slowed(&self, mut machine: Machine) -> Result<Machine, MachineError> {
+        for text in &self.slow {
+            slow_down(&mut machine, text)?;
+        }
+        Ok(machine)
+    }
+}
+
+/// A machine with the clusters of `board`, which nothing can run on.
+#[must_use]
+pub fn stand_in(board: &Board) -> Machine {
+    let cluster = |cluster: &pipeit_planner::board::Cluster| {
+        HostCluster::new(&cluster.name, (0..cluster.cores()).collect())
+    };
+    Machine { clusters: board.clusters.iter().map(cluster).collect() }
 }
 
 /// The CPUs this process may use, in order.

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pipeit_tool::commands::{
-    CommandError, bench, boards, demo, diff, fit, gain, import, inspect, memory, plan, run, verify,
-    zoo,
+    CommandError, bench, boards, demo, diff, fit, gain, import, inspect, memory, plan, profile,
+    report, run, simulate, verify, zoo,
 };
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
@@ -24,10 +24,16 @@ enum Command {
     Import(import::Args),
     /// Show the layers, plans and memory of a network or artefact
     Inspect(inspect::Args),
-    /// Show or change stages and teams
+    /// Find the best stages and teams, and say why
     Plan(plan::Args),
     /// Show what networks take of RAM and flash
     Memory(memory::Args),
+    /// Time layers on this machine, for planning by
+    Profile(profile::Args),
+    /// Show what a plan does on a machine that need not be here
+    Simulate(simulate::Args),
+    /// Write a page with pictures about a network and its plan
+    Report(report::Args),
     /// Classify pictures, or run noise
     Run(run::Args),
     /// Compare with golden vectors, bit for bit, over many plans
@@ -52,7 +58,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run_command(&cli.command.unwrap_or(Command::Demo(demo::Args::default()))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
+        Err(error) => exit_code(&error),
     }
 }
 
@@ -63,6 +69,9 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Inspect(args) => inspect::run(args, &mut out)?,
         Command::Plan(args) => plan::run(args, &mut out)?,
         Command::Memory(args) => memory::run(args, &mut out)?,
+        Command::Profile(args) => profile::run(args, &mut out)?,
+        Command::Simulate(args) => simulate::run(args, &mut out)?,
+        Command::Report(args) => report::run(args, &mut out)?,
         Command::Run(args) => run::run(args, &mut out)?,
         Command::Verify(args) => verify::run(args, &mut out)?,
         Command::Diff(args) => diff::run(args, &mut out)?,
@@ -78,7 +87,7 @@ fn run_command(command: &Command) -> Result<()> {
 }
 
 /// 2 when the flags are to blame, as clap does, else 1.
-fn report(error: &anyhow::Error) -> ExitCode {
+fn exit_code(error: &anyhow::Error) -> ExitCode {
     let command = error.downcast_ref::<CommandError>();
     if let Some(CommandError::Report(error)) = command
         && error.kind() == io::ErrorKind::BrokenPipe

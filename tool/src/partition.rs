@@ -12,18 +12,19 @@
 
 use std::ops::Range;
 
+use pipeit_planner::cost::{Costs, CostsError};
+use pipeit_planner::explain::JITTER;
+use pipeit_planner::plan as planner;
+use pipeit_planner::predict::Cores;
+use pipeit_planner::simulate::least_slots;
 use pipeit_rt::kernels::Path;
 use pipeit_rt::model::Model;
 use pipeit_rt::plan::{MAX_SLOTS, Needs, Stage, Team};
-use pipeit_rt::platform::hosted::Machine;
+use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_rt::topology::ClusterId;
 
 use crate::artefact::OwnedPlan;
-use crate::cost::Costs;
 use crate::memory::{self, StageNeeds};
-
-/// Most stages of a partition that is not stated.
-const MAX_STAGES: usize = 8;
 
 /// Some cores of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct Partition {
 }
 
 /// Why a partition was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PartitionError {
     /// Not written as it should be.
     #[error("stage \"{stage}\" is not [FIRST-LAST=]CLUSTER*CORES[+CLUSTER*CORES...]")]
@@ -100,6 +101,20 @@ pub enum PartitionError {
         /// Slots asked.
         slots: usize,
     },
+    /// The times of layers are none.
+    #[error(transparent)]
+    Costs(CostsError),
+}
+
+/// The cores of `machine` as the planner wants them.
+#[must_use]
+pub fn cores(machine: &Machine) -> Vec<Cores> {
+    let cores = |cluster: &HostCluster| Cores {
+        name: cluster.name.clone(),
+        cores: cluster.cpus.len(),
+        slowdown: f64::from(cluster.slowdown_permille) / 1000.0,
+    };
+    machine.clusters.iter().map(cores).collect()
 }
 
 impl Partition {
@@ -160,24 +175,21 @@ impl Partition {
         Self { stages: vec![StageSpec { layers: None, teams }] }
     }
 
-    /// The layers of each stage: those stated, else cut so that the slowest stage is fastest.
+    /// The layers of each stage: those stated, else cut so that the slowest stage is fastest,
+    /// hand-over left aside.
     ///
     /// # Errors
     ///
     /// [`PartitionError::Layers`], [`PartitionError::Stages`].
-    pub fn cut(
-        &self,
-        machine: &Machine,
-        costs: &Costs,
-        layers: usize,
-    ) -> Result<Vec<Range<u16>>, PartitionError> {
+    pub fn cut(&self, costs: &Costs) -> Result<Vec<Range<u16>>, PartitionError> {
+        let layers = costs.layers();
         let count = self.stages.len();
         if count == 0 || count > layers {
             return Err(PartitionError::Stages { stages: count, layers });
         }
         let stated: Vec<_> = self.stages.iter().filter_map(|s| s.layers.clone()).collect();
         if stated.is_empty() {
-            return Ok(self.balance(machine, costs, layers as u16));
+            return Ok(self.balance(costs));
         }
         let starts = std::iter::once(0).chain(stated.iter().map(|range| range.end));
         let joined = stated.iter().zip(starts).all(|(r, start)| r.start == start && !r.is_empty());
@@ -190,8 +202,9 @@ impl Partition {
     }
 
     /// Dynamic programming over (stages, layers): the least slowest stage.
-    fn balance(&self, machine: &Machine, costs: &Costs, layers: u16) -> Vec<Range<u16>> {
-        let n = usize::from(layers);
+    fn balance(&self, costs: &Costs) -> Vec<Range<u16>> {
+        let n = costs.layers();
+        let layers = n as u16;
         // best[i]: (slowest stage, cut before the last stage) for the first i layers.
         let mut best = vec![(f64::INFINITY, 0u16); n + 1];
         best[0].0 = 0.0;
@@ -204,7 +217,7 @@ impl Partition {
                 // The later this stage starts, the sooner it is through, and the later those
                 // before it are: the best start is where the one overtakes the other.
                 let before = |start: u16| best[usize::from(start)].0;
-                let period = |start: u16| stage.period_ns(machine, costs, start..end);
+                let period = |start: u16| stage.period_ns(costs, start..end);
                 let slowest = |start: u16| before(start).max(period(start));
                 let (mut low, mut high) = (first, end - 1);
                 while low < high {
@@ -237,8 +250,36 @@ impl Partition {
         ranges
     }
 
-    /// The plan: memory placed, times predicted. With no `slots` given, two for every team and
-    /// one for the source and the sink to work at.
+    /// Stages and teams as the planner knows them.
+    ///
+    /// # Errors
+    ///
+    /// As [`cut`](Self::cut); [`PartitionError::Cores`].
+    pub fn stages(&self, costs: &Costs) -> Result<planner::Plan, PartitionError> {
+        let ranges = self.cut(costs)?;
+        let mut used = vec![0usize; costs.clusters().len()];
+        for team in self.stages.iter().flat_map(|stage| &stage.teams) {
+            let present = costs.cores(team.cluster);
+            used[team.cluster] += usize::from(team.cores);
+            let asked = used[team.cluster];
+            if asked > present {
+                let cluster = costs.clusters()[team.cluster].name.clone();
+                return Err(PartitionError::Cores { cluster, asked, present });
+            }
+        }
+        let team = |team: &TeamSpec| planner::Team {
+            cluster: team.cluster,
+            cores: usize::from(team.cores),
+        };
+        let stages = self.stages.iter().zip(ranges).map(|(stage, layers)| planner::Stage {
+            layers: layers.start.into()..layers.end.into(),
+            teams: stage.teams.iter().map(team).collect(),
+        });
+        Ok(planner::Plan { stages: stages.collect() })
+    }
+
+    /// The plan: memory placed, times predicted. With no `slots` given, as many as keep it busy
+    /// and one for the source and the sink to work at.
     ///
     /// # Errors
     ///
@@ -246,113 +287,101 @@ impl Partition {
     pub fn plan(
         &self,
         model: &Model<'_>,
-        machine: &Machine,
         costs: &Costs,
         slots: Option<usize>,
     ) -> Result<OwnedPlan, PartitionError> {
-        let ranges = self.cut(machine, costs, model.layers.len())?;
-        let mut used = vec![0usize; machine.clusters.len()];
-        let mut teams = Vec::new();
-        let mut stages = Vec::new();
-        let teams_planned = self.stages.iter().map(|stage| stage.teams.len());
-        let slots =
-            slots.unwrap_or_else(|| (2 * teams_planned.clone().sum::<usize>() + 1).min(MAX_SLOTS));
-        if !(1..=MAX_SLOTS).contains(&slots) {
-            return Err(PartitionError::Slots { slots });
-        }
-        let needs: Vec<_> = ranges
-            .iter()
-            .zip(teams_planned)
-            .map(|(layers, teams)| StageNeeds { layers: layers.clone(), teams })
-            .collect();
-        let layout = memory::place(model, &needs, slots);
-        let layout = layout.ok_or(PartitionError::Memory)?;
-        for ((spec, layers), &arena_bytes) in
-            self.stages.iter().zip(ranges).zip(&layout.arena_bytes)
-        {
-            let first_team = teams.len() as u8;
-            for team in &spec.teams {
-                let cluster = &machine.clusters[team.cluster];
-                let first_core = used[team.cluster];
-                used[team.cluster] += usize::from(team.cores);
-                if used[team.cluster] > cluster.cpus.len() {
-                    return Err(PartitionError::Cores {
-                        cluster: cluster.name.clone(),
-                        asked: used[team.cluster],
-                        present: cluster.cpus.len(),
-                    });
-                }
-                teams.push(Team {
-                    cluster: ClusterId(team.cluster as u8),
-                    first_core: first_core as u8,
-                    cores: team.cores,
-                    frame_ns: team.frame_ns(machine, costs, layers.clone()) as u32,
-                });
-            }
-            stages.push(Stage { layers, teams: first_team..teams.len() as u8, arena_bytes });
-        }
-        let paths = machine.clusters.iter().map(|_| Path::Reference).collect();
-        let needs = Needs { paths, slots: slots as u8, slot_bytes: layout.slot_bytes };
-        Ok(OwnedPlan { needs, stages, teams, placements: layout.placements })
-    }
-
-    /// Predicted nanoseconds between frames.
-    ///
-    /// # Errors
-    ///
-    /// As [`cut`](Self::cut).
-    pub fn period_ns(
-        &self,
-        machine: &Machine,
-        costs: &Costs,
-        layers: usize,
-    ) -> Result<f64, PartitionError> {
-        let ranges = self.cut(machine, costs, layers)?;
-        let periods = self.stages.iter().zip(ranges);
-        Ok(periods.map(|(s, range)| s.period_ns(machine, costs, range)).fold(0.0, f64::max))
-    }
-
-    /// The partition with the shortest predicted period among some usual ones of at least
-    /// `stages` stages, where machine and network have room for so many.
-    ///
-    /// # Errors
-    ///
-    /// As [`cut`](Self::cut).
-    pub fn best(
-        machine: &Machine,
-        costs: &Costs,
-        layers: usize,
-        stages: usize,
-    ) -> Result<Self, PartitionError> {
-        let cores = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();
-        let most = layers.min(cores).min(MAX_STAGES);
-        let least = stages.clamp(1, most.max(1));
-        let mut best = Self::pipeline(machine, least);
-        let mut shortest = best.period_ns(machine, costs, layers)?;
-        let others = (least + 1..=most).map(|stages| Self::pipeline(machine, stages));
-        for candidate in others.chain([Self::stage_per_cluster(machine)]) {
-            if (least..=most).contains(&candidate.stages.len()) {
-                let period = candidate.period_ns(machine, costs, layers)?;
-                if period < shortest {
-                    (shortest, best) = (period, candidate);
-                }
-            }
-        }
-        Ok(best)
+        place(model, costs, &self.stages(costs)?, slots)
     }
 }
 
-impl TeamSpec {
-    fn frame_ns(&self, machine: &Machine, costs: &Costs, layers: Range<u16>) -> f64 {
-        let slowdown = f64::from(machine.clusters[self.cluster].slowdown_permille) / 1000.0;
-        costs.stage_ns(layers, self.cores, slowdown)
+impl From<&planner::Plan> for Partition {
+    fn from(plan: &planner::Plan) -> Self {
+        let team =
+            |team: &planner::Team| TeamSpec { cluster: team.cluster, cores: team.cores as u8 };
+        let stages = plan.stages.iter().map(|stage| StageSpec {
+            layers: Some(stage.layers.start as u16..stage.layers.end as u16),
+            teams: stage.teams.iter().map(team).collect(),
+        });
+        Self { stages: stages.collect() }
     }
+}
+
+/// The stages of a plan as the planner knows them.
+#[must_use]
+pub fn stages_of(plan: &OwnedPlan) -> planner::Plan {
+    let team =
+        |team: &Team| planner::Team { cluster: team.cluster.0.into(), cores: team.cores.into() };
+    let stages = plan.stages.iter().map(|stage| planner::Stage {
+        layers: stage.layers.start.into()..stage.layers.end.into(),
+        teams: plan.teams[usize::from(stage.teams.start)..usize::from(stage.teams.end)]
+            .iter()
+            .map(team)
+            .collect(),
+    });
+    planner::Plan { stages: stages.collect() }
+}
+
+/// Slots that keep `stages` busy, and one more.
+#[must_use]
+pub fn usual_slots(costs: &Costs, stages: &planner::Plan) -> usize {
+    let most = (2 * stages.teams().count() + 1).min(MAX_SLOTS - 1);
+    1 + least_slots(costs, stages, most, JITTER)
+}
+
+/// The plan of `stages`, whose cores `costs` has.
+fn place(
+    model: &Model<'_>,
+    costs: &Costs,
+    stages: &planner::Plan,
+    slots: Option<usize>,
+) -> Result<OwnedPlan, PartitionError> {
+    let slots = slots.unwrap_or_else(|| usual_slots(costs, stages));
+    if !(1..=MAX_SLOTS).contains(&slots) {
+        return Err(PartitionError::Slots { slots });
+    }
+    let needs = stages.stages.iter().map(|stage| StageNeeds {
+        layers: stage.layers.start as u16..stage.layers.end as u16,
+        teams: stage.teams.len(),
+    });
+    let layout = memory::place(model, &needs.collect::<Vec<_>>(), slots);
+    let layout = layout.ok_or(PartitionError::Memory)?;
+    let predicted = costs.predict(stages);
+    let mut used = vec![0usize; costs.clusters().len()];
+    let mut teams = Vec::new();
+    let mut placed = Vec::new();
+    for ((stage, prediction), &arena_bytes) in
+        stages.stages.iter().zip(&predicted.stages).zip(&layout.arena_bytes)
+    {
+        let first_team = teams.len() as u8;
+        for (team, frame_ns) in stage.teams.iter().zip(&prediction.team_ns) {
+            teams.push(Team {
+                cluster: ClusterId(team.cluster as u8),
+                first_core: used[team.cluster] as u8,
+                cores: team.cores as u8,
+                frame_ns: *frame_ns as u32,
+            });
+            used[team.cluster] += team.cores;
+        }
+        placed.push(Stage {
+            layers: stage.layers.start as u16..stage.layers.end as u16,
+            teams: first_team..teams.len() as u8,
+            arena_bytes,
+        });
+    }
+    let paths = costs.clusters().iter().map(|_| Path::Reference).collect();
+    let needs = Needs { paths, slots: slots as u8, slot_bytes: layout.slot_bytes };
+    Ok(OwnedPlan { needs, stages: placed, teams, placements: layout.placements })
 }
 
 impl StageSpec {
-    /// Nanoseconds between frames that leave the stage: its teams work at the same time.
-    fn period_ns(&self, machine: &Machine, costs: &Costs, layers: Range<u16>) -> f64 {
-        let rate = |team: &TeamSpec| 1.0 / team.frame_ns(machine, costs, layers.clone());
+    /// Nanoseconds between frames that leave the stage, without hand-over: its teams work at
+    /// the same time.
+    fn period_ns(&self, costs: &Costs, layers: Range<u16>) -> f64 {
+        let rate = |team: &TeamSpec| {
+            let cores = usize::from(team.cores).min(costs.cores(team.cluster));
+            let layers = layers.start.into()..layers.end.into();
+            1.0 / costs.work_ns(layers, planner::Team { cluster: team.cluster, cores })
+        };
         1.0 / self.teams.iter().map(rate).sum::<f64>()
     }
 }
@@ -391,31 +420,33 @@ fn parse_stage(text: &str, machine: &Machine, layers: usize) -> Result<StageSpec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptors::describe;
     use crate::{import, lower};
-    use pipeit_rt::platform::hosted::HostCluster;
+    use pipeit_planner::predict::Predictor;
 
     #[test]
     fn no_cut_makes_the_slowest_stage_faster() {
         let digits = include_bytes!("../data/digits/digits.tflite");
         let network = lower::lower(&import::tflite(digits).unwrap()).unwrap();
         let model = network.check().unwrap();
-        let (costs, layers) = (Costs::of(&model), model.layers.len());
+        let (described, predictor) = (describe(&model), Predictor::typical(Path::Reference));
         for slowdowns in [[1000, 1000, 1000], [1000, 2500, 4000], [9000, 1000, 3000]] {
             let cluster = |(i, &slowdown_permille): (usize, &u32)| HostCluster {
                 slowdown_permille,
                 ..HostCluster::new(&format!("c{i}"), vec![0; i + 1])
             };
             let machine = Machine { clusters: slowdowns.iter().enumerate().map(cluster).collect() };
-            let mut partition = Partition::stage_per_cluster(&machine);
-            let best = partition.period_ns(&machine, &costs, layers).unwrap();
-            let ends = layers as u16;
+            let costs = predictor.costs(&described, &cores(&machine)).unwrap();
+            let partition = Partition::stage_per_cluster(&machine);
+            let period_ns = |cut: &[Range<u16>]| {
+                let stages = partition.stages.iter().zip(cut);
+                let periods = stages.map(|(stage, layers)| stage.period_ns(&costs, layers.clone()));
+                periods.fold(0.0, f64::max)
+            };
+            let best = period_ns(&partition.cut(&costs).unwrap());
+            let ends = costs.layers() as u16;
             let cuts = (1..ends).flat_map(|a| (a + 1..ends).map(move |b| [0..a, a..b, b..ends]));
-            let periods = cuts.map(|cut| {
-                for (stage, range) in partition.stages.iter_mut().zip(cut) {
-                    stage.layers = Some(range);
-                }
-                partition.period_ns(&machine, &costs, layers).unwrap()
-            });
+            let periods = cuts.map(|cut| period_ns(&cut));
             assert_eq!(periods.fold(f64::INFINITY, f64::min), best);
         }
     }

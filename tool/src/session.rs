@@ -125,10 +125,10 @@ pub fn fill<P: Platform>(frame: &mut InputFrame<'_, '_, P>, inputs: &[Vec<i8>]) 
 /// # Errors
 ///
 /// What made the pipeline fail.
-pub fn stream<'a>(
-    pipeline: &Pipeline<'a, Hosted>,
-    mut fill: impl FnMut(&mut InputFrame<'_, 'a, Hosted>) -> bool,
-    mut take: impl FnMut(&OutputFrame<'_, 'a, Hosted>),
+pub fn stream<'a, P: Platform>(
+    pipeline: &Pipeline<'a, P>,
+    mut fill: impl FnMut(&mut InputFrame<'_, 'a, P>) -> bool,
+    mut take: impl FnMut(&OutputFrame<'_, 'a, P>),
 ) -> Result<(), CallError> {
     let mut under_way = 0usize;
     let mut more = true;

@@ -6,20 +6,21 @@ mod skip;
 use std::fs;
 use std::path::Path;
 
+use pipeit_rt::kernels;
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
-use pipeit_tool::cost::Costs;
 use pipeit_tool::import::tflite;
 use pipeit_tool::lower::lower;
 use pipeit_tool::memory::largest_live_set;
 use pipeit_tool::partition::Partition;
+use pipeit_tool::planning::Planner;
 
 /// Bytes of slot and arena for one frame on one core, and the least possible.
 fn bytes(file: &[u8]) -> (u64, u64) {
     let network = lower(&tflite(file).unwrap()).unwrap();
     let model = network.check().unwrap();
     let machine = Machine { clusters: vec![HostCluster::new("one", vec![0])] };
-    let costs = Costs::of(&model);
-    let plan = Partition::one_core().plan(&model, &machine, &costs, Some(1)).unwrap();
+    let planner = Planner::new(&model, kernels::Path::Reference);
+    let plan = planner.plan(&Partition::one_core(), &machine, Some(1)).unwrap();
     (plan.tables().arena_bytes() as u64, largest_live_set(&model))
 }
 

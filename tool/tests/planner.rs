@@ -66,16 +66,20 @@ fn published_layers_are_fitted() {
     let test = "published_layers_are_fitted";
     let Some(shared) = skip::shared(test) else { return };
     let table = shared.join("board-timings/layers.csv");
-    let args = fit::Args { table: table.clone(), json: false };
+    let args = fit::Args { table: Some(table.clone()), profile: None, json: false };
     insta::assert_snapshot!("fit", printed(|out| fit::run(&args, out)));
-    let fits = json(|out| fit::run(&fit::Args { table, json: true }, out));
+    let fits =
+        json(|out| fit::run(&fit::Args { table: Some(table), profile: None, json: true }, out));
     assert!(fits[0]["held_out_error"].as_f64().unwrap() <= 0.13);
     assert!(fits[1]["held_out_error"].as_f64().unwrap() <= 0.11);
 }
 
 #[test]
 fn a_table_that_is_none_is_refused() {
-    let run = |table: PathBuf| fit::run(&fit::Args { table, json: false }, &mut Vec::new());
+    let run = |table: PathBuf| {
+        let args = fit::Args { table: Some(table), profile: None, json: false };
+        fit::run(&args, &mut Vec::new())
+    };
     let missing = run(PathBuf::from("no such file")).unwrap_err();
     assert!(matches!(missing, CommandError::File { .. }));
     let other = run(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")));

@@ -89,11 +89,11 @@ fn class(codes: &[i8]) -> (usize, i8) {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let machine = args.machine.machine()?;
     let path = args.machine.cores.path()?;
-    let loaded = from_bytes(NETWORK, Some("tflite"), path)?;
+    let loaded = from_bytes(NETWORK, Some("tflite"), &[path])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let planner = Planner::new(model, path);
-    let partition = Partition::best(&machine, &planner.costs, model.layers.len(), 2)?;
+    let partition = planner.pipeline(&machine)?;
     let plan = |partition: &Partition| planner.plan(partition, &machine, None);
     let (owned, owned_single) = (plan(&partition)?, plan(&Partition::one_core())?);
     let (plan, plan_single) = (owned.check(model)?, owned_single.check(model)?);

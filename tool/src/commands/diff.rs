@@ -77,7 +77,7 @@ pub enum DiffError {
 ///
 /// An element differs; the network or the golden vectors cannot be used.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let loaded = load(&args.model, pipeit_rt::kernels::Path::Reference)?;
+    let loaded = load(&args.model, &[pipeit_rt::kernels::Path::Reference])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let file_tensors = loaded.origin.map(|origin| origin.file_tensors);

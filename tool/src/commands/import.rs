@@ -13,7 +13,7 @@ use crate::interpreter::Interpreter;
 use crate::load::load;
 use crate::machine::MachineArgs;
 use crate::noise::Noise;
-use crate::planning::Planner;
+use crate::planning::{Planner, Target};
 use crate::report::grouped;
 
 /// Flags.
@@ -27,6 +27,12 @@ pub struct Args {
     /// The machine to plan for.
     #[command(flatten)]
     pub machine: MachineArgs,
+    /// Plan for a board instead: its name, see `pipeit boards`, or its board.toml
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["clusters", "cores", "path"])]
+    pub board: Option<String>,
+    /// Times measured by `pipeit profile` to plan by
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// A plan to put first, see `pipeit plan`; repeatable
     #[arg(long, value_name = "SPEC")]
     pub stages: Vec<String>,
@@ -42,10 +48,11 @@ const GOLDENS: usize = 2;
 /// The network, the machine or a plan is refused; the artefact cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let bar = spinner("importing");
-    let loaded = load(&args.model, args.machine.cores.target())?;
+    let target = Target::of(&args.machine, args.board.as_deref(), args.profile.as_deref())?;
+    let loaded = load(&args.model, &target.paths)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
-    let plans = plans(artefact.model, &args.machine, &args.stages)?;
+    let plans = plans(artefact.model, &target, &args.stages)?;
     bar.finish_and_clear();
     let goldens = goldens(artefact.model);
     let bytes = artefact::write(artefact.model, &plans, &goldens)?;
@@ -56,22 +63,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The plans of an artefact for the machine that `args` describe: those stated, the best,
-/// then for ever fewer cores down to one.
+/// The plans of an artefact for `target`: those stated, the fastest, then those for fewer cores
+/// and for slowed clusters.
 ///
 /// # Errors
 ///
-/// The machine or a plan is refused.
+/// A plan is refused.
 pub fn plans(
     model: &Model<'_>,
-    args: &MachineArgs,
+    target: &Target,
     stages: &[String],
 ) -> Result<Vec<OwnedPlan>, CommandError> {
-    let machine = args.machine()?;
-    let planner = Planner::new(model, args.cores.path_in(model));
-    let stated = stages.iter().map(|stages| planner.stated(Some(stages), &machine, None));
+    let (machine, planner) = (&target.machine, Planner::by(model, target.predictor.clone()));
+    let stated = stages.iter().map(|stages| planner.stated(Some(stages), machine, None));
     let mut plans = stated.collect::<Result<Vec<_>, _>>()?;
-    plans.extend(planner.ladder(&machine)?);
+    plans.extend(planner.plans(machine)?);
     Ok(plans)
 }
 

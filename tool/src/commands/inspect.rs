@@ -13,10 +13,11 @@ use super::CommandError;
 use super::import::plans;
 use crate::arrays::element_name;
 use crate::artefact;
-use crate::cost::{Costs, LayerCost};
+use crate::descriptors::LayerCost;
 use crate::load::{Loaded, Origin, load};
 use crate::machine::MachineArgs;
 use crate::memory::largest_live_set;
+use crate::planning::Target;
 use crate::report::{self, grouped, op_name, port_shape, table};
 
 /// Flags.
@@ -38,18 +39,18 @@ pub struct Args {
 ///
 /// The network or the machine is refused.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let Loaded { mut bytes, origin } = load(&args.model, args.machine.cores.target())?;
+    let Loaded { mut bytes, origin } = load(&args.model, &[args.machine.cores.target()])?;
     if origin.is_some() {
         // Shown as `pipeit import` would write it.
+        let target = Target::of(&args.machine, None, None)?;
         let mut tables = artefact::tables(&bytes)?;
         let model = artefact::open(&bytes, &mut tables)?.model;
-        let planned = artefact::write(model, &plans(model, &args.machine, &[])?, &[])?;
+        let planned = artefact::write(model, &plans(model, &target, &[])?, &[])?;
         bytes = planned;
     }
     let mut tables = artefact::tables(&bytes)?;
     let artefact = artefact::open(&bytes, &mut tables)?;
     let inspection = Inspection {
-        costs: Costs::of(artefact.model),
         artefact: &artefact,
         origin: origin.as_ref(),
         machine: args.machine.machine()?,
@@ -88,7 +89,6 @@ fn sections(bytes: &[u8]) -> Vec<(&'static str, u32)> {
 struct Inspection<'a> {
     artefact: &'a Artefact<'a>,
     origin: Option<&'a Origin>,
-    costs: Costs,
     machine: Machine,
     sections: Vec<(&'static str, u32)>,
     bytes: usize,
@@ -120,7 +120,7 @@ impl Inspection<'_> {
             source: format!("{}{name}", layer.source),
             inputs: layer.inputs.iter().map(shape).collect(),
             output: shape(&layer.output),
-            cost: self.costs.layer(index),
+            cost: LayerCost::of(self.model(), index),
         }
     }
 
@@ -178,7 +178,7 @@ impl Inspection<'_> {
     }
 
     fn total(&self, of: impl Fn(LayerCost) -> u64) -> u64 {
-        self.layers().map(|layer| of(self.costs.layer(layer))).sum()
+        self.layers().map(|layer| of(LayerCost::of(self.model(), layer))).sum()
     }
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {

@@ -68,7 +68,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let bar = progress(args.models.len(), "placing");
     let mut all = Vec::new();
     for path in &args.models {
-        let loaded = load(path, args.machine.cores.target())?;
+        let loaded = load(path, &[args.machine.cores.target()])?;
         let mut tables = artefact::tables(&loaded.bytes)?;
         let model = artefact::open(&loaded.bytes, &mut tables)?.model;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -12,7 +12,10 @@ pub mod import;
 pub mod inspect;
 pub mod memory;
 pub mod plan;
+pub mod profile;
+pub mod report;
 pub mod run;
+pub mod simulate;
 pub mod verify;
 pub mod zoo;
 

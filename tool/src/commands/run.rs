@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use pipeit_rt::Plan;
 use pipeit_rt::artefact::Checksum;
 use pipeit_rt::model::Port;
-use pipeit_rt::platform::hosted::Machine;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::{Plan, Platform};
 use serde_json::{Value, json};
 
+use super::import::write_file;
 use super::{CommandError, progress};
 use crate::arrays::{Array, ArrayReason, dequantize};
 use crate::artefact;
@@ -19,6 +20,7 @@ use crate::load::load;
 use crate::noise::Noise;
 use crate::planning::{PlanArgs, choose};
 use crate::session::{fill, stream, with_pipeline};
+use crate::trace::{self, Tracing};
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,6 +46,9 @@ pub struct Args {
     /// Which plan.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Write what every core did when, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -70,15 +75,23 @@ impl Source {
 ///
 /// The network, the plan, a picture or an array is refused; the pipeline fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
+    match args.trace {
+        Some(_) => run_on::<Tracing>(args, out),
+        None => run_on::<Hosted>(args, out),
+    }
+}
+
+fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
-    let loaded = load(&args.model, args.plan.machine.cores.path()?)?;
+    let loaded = load(&args.model, &[args.plan.machine.cores.path()?])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let model = artefact.model;
     let (machine, plan) = choose(&artefact, &args.plan)?;
     let plan = plan.check(model)?;
     if let Some(frames) = args.noise {
-        return run_noise(&plan, &machine, frames, args.json, out);
+        run_noise::<P>(&plan, &machine, frames, args.json, out)?;
+        return write_trace(args.trace.as_deref(), &plan);
     }
     let ([input], [output, ..]) = (model.inputs, model.outputs) else {
         return Err(CommandError::Inputs { inputs: model.inputs.len() });
@@ -115,7 +128,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut failure = None;
     let mut results = Vec::new();
     let begun = Instant::now();
-    with_pipeline(&plan, &machine, |pipeline| {
+    with_pipeline::<P, _>(&plan, &machine, |pipeline| {
         stream(
             pipeline,
             |frame| {
@@ -141,6 +154,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     if let Some(error) = failure {
         return Err(error.into());
     }
+    write_trace(args.trace.as_deref(), &plan)?;
 
     let results: Vec<_> = names.into_iter().zip(results).collect();
     let frames_per_second = results.len() as f64 / seconds;
@@ -168,10 +182,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn write_trace(path: Option<&Path>, plan: &Plan<'_>) -> Result<(), CommandError> {
+    let Some(path) = path else { return Ok(()) };
+    write_file(path, trace::of_run(&trace::take(), plan).to_string().as_bytes())
+}
+
 /// The seed of the frames of `--noise`: another than that of golden vectors.
 const NOISE_SEED: u64 = 1;
 
-fn run_noise(
+fn run_noise<P: Platform>(
     plan: &Plan<'_>,
     machine: &Machine,
     frames: usize,
@@ -183,7 +202,7 @@ fn run_noise(
     let mut outputs = Checksum::new();
     let bar = progress(frames, "frames");
     let begun = Instant::now();
-    with_pipeline(plan, machine, |pipeline| {
+    with_pipeline::<P, _>(plan, machine, |pipeline| {
         stream(
             pipeline,
             |frame| {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 use pipeit_rt::model::Model;
+use pipeit_rt::platform::hosted::Hosted;
 
 use super::{CommandError, progress};
 use crate::artefact;
@@ -73,7 +74,7 @@ pub enum VerifyError {
 /// A byte differs; the network or the golden vectors cannot be used.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let cpus = args.cores.cpus()?;
-    let loaded = load(&args.model, args.cores.path()?)?;
+    let loaded = load(&args.model, &[args.cores.path()?])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let golden = goldens::read(&args.goldens, model).map_err(VerifyError::from)?;
@@ -127,7 +128,7 @@ fn compare(
     let name = format!("{}: {}", trial.name, report::spec(&plan, &trial.machine));
     let (mut frames, mut expected) = (golden.iter(), golden.iter());
     let difference = RefCell::new(None);
-    with_pipeline(&plan, &trial.machine, |pipeline| {
+    with_pipeline::<Hosted, _>(&plan, &trial.machine, |pipeline| {
         stream(
             pipeline,
             |frame| {

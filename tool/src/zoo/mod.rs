@@ -52,6 +52,82 @@ pub fn busy_convolution() -> Vec<u8> {
     file::write(&network, &calibration, "one convolution".to_owned())
 }
 
+/// TensorFlow Lite files of one layer each, which together cover what layers of networks are like.
+#[must_use]
+pub fn synthetic() -> Vec<Vec<u8>> {
+    use network::{LINEAR, Scales, window};
+    let alone = |hwc: [usize; 3], add: &dyn Fn(&mut Network, network::Value)| {
+        let (mut network, input) = Network::new(hwc, [-1.0, 1.0]);
+        add(&mut network, input);
+        let calibration = calibrate::calibrate(&network, 0, &mut || ());
+        file::write(&network, &calibration, "one layer".to_owned())
+    };
+    let mut files = Vec::new();
+    // Extents of the input, output channels, side of the window, stride.
+    let convolutions = [
+        ([56, 56, 16], 64, 1, 1),
+        ([56, 56, 64], 24, 1, 1),
+        ([28, 28, 64], 64, 1, 1),
+        ([28, 28, 192], 32, 1, 1),
+        ([14, 14, 256], 32, 1, 1),
+        ([14, 14, 128], 512, 1, 1),
+        ([7, 7, 512], 128, 1, 1),
+        ([7, 7, 160], 960, 1, 1),
+        ([112, 112, 3], 32, 3, 2),
+        ([64, 64, 3], 64, 7, 2),
+        ([28, 28, 32], 64, 3, 1),
+        ([14, 14, 64], 128, 3, 1),
+        ([7, 7, 128], 192, 3, 1),
+        ([28, 28, 16], 48, 5, 1),
+        ([32, 32, 16], 16, 3, 1),
+        ([16, 16, 32], 64, 3, 2),
+    ];
+    for (hwc, channels, side, stride) in convolutions {
+        let window = window([side; 2]).stride(stride);
+        files.push(alone(hwc, &|network, input| {
+            network.conv("layer", input, channels, window, LINEAR);
+        }));
+    }
+    let depthwise = [
+        ([112, 112, 32], 1),
+        ([56, 56, 64], 2),
+        ([28, 28, 128], 1),
+        ([14, 14, 512], 1),
+        ([7, 7, 960], 1),
+        ([25, 5, 64], 1),
+    ];
+    for (hwc, stride) in depthwise {
+        let window = window([3, 3]).stride(stride);
+        files.push(alone(hwc, &|network, input| {
+            network.depthwise("layer", input, window, LINEAR);
+        }));
+    }
+    for (side, to) in [(8, 10), (16, 256), (20, 1000)] {
+        files.push(alone([side, side, 1], &|network, input| {
+            let flat = network.flatten("flat", input);
+            network.dense("layer", flat, to, Scales::PerTensor, LINEAR);
+        }));
+    }
+    for (hwc, side, stride) in
+        [([112, 112, 64], 3, 2), ([28, 28, 192], 3, 1), ([14, 14, 480], 3, 1), ([56, 56, 64], 2, 2)]
+    {
+        files.push(alone(hwc, &|network, input| {
+            network.max_pool("layer", input, window([side; 2]).stride(stride));
+        }));
+    }
+    for hwc in [[7, 7, 1024], [8, 8, 64], [13, 13, 1000]] {
+        files.push(alone(hwc, &|network, input| {
+            network.mean("layer", input);
+        }));
+    }
+    for hwc in [[56, 56, 64], [14, 14, 256], [32, 32, 16]] {
+        files.push(alone(hwc, &|network, input| {
+            network.add("layer", [input, input], LINEAR);
+        }));
+    }
+    files
+}
+
 impl Architecture {
     /// The architecture of that name.
     #[must_use]

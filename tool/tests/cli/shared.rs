@@ -76,6 +76,7 @@ fn large_networks_are_bit_exact_under_a_plan_of_each_kind() {
 fn photos_are_recognised() {
     let Some(shared) = shared("photos_are_recognised") else { return };
     let args = run::Args {
+        trace: None,
         model: shared.join("models/mobilenet_v1_1.0_224_quant_stitched.tflite"),
         images: vec![shared.join("photos")],
         noise: None,

@@ -3,7 +3,7 @@
 use std::env;
 
 use pipeit_rt::kernels;
-use pipeit_rt::platform::hosted::{HostCluster, Machine};
+use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
 use pipeit_tool::machine::CoreArgs;
 use pipeit_tool::noise::Noise;
 use pipeit_tool::planning::Planner;
@@ -28,7 +28,7 @@ pub(crate) fn run(file: &[u8]) -> Option<Vec<i8>> {
     let frame = Noise::new(0).frame(&model);
     let mut frames = std::iter::once(&frame);
     let mut outputs = Vec::new();
-    let streamed = with_pipeline(&plan, &machine, |pipeline| {
+    let streamed = with_pipeline::<Hosted, _>(&plan, &machine, |pipeline| {
         stream(
             pipeline,
             |frame| frames.next().map(|codes| fill(frame, codes)).is_some(),

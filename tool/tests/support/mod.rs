@@ -1,5 +1,6 @@
 //! What the tests that run networks under many plans share.
 
+use pipeit_rt::platform::hosted::Hosted;
 use pipeit_tool::machine::CoreArgs;
 use pipeit_tool::session::{fill, stream, with_pipeline};
 use pipeit_tool::trials::Trial;
@@ -18,7 +19,7 @@ pub(crate) fn run(
     let plan = trial.plan.check(model).unwrap();
     let mut results = Vec::new();
     let mut next = frames.iter();
-    with_pipeline(&plan, &trial.machine, |pipeline| {
+    with_pipeline::<Hosted, _>(&plan, &trial.machine, |pipeline| {
         stream(
             pipeline,
             |frame| next.next().map(|inputs| fill(frame, inputs)).is_some(),

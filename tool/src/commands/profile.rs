@@ -1,0 +1,80 @@
+//! `pipeit profile`: times layers on this machine's cores, for planning by.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipeit_planner::profile::SYNTHETIC;
+
+use super::import::write_file;
+use super::{CommandError, fit, progress};
+use crate::load::{from_bytes, load};
+use crate::machine::MachineArgs;
+use crate::profiling::{Effort, Subject, profile};
+use crate::zoo;
+
+/// Flags.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Networks (.tflite) to time besides those of the zoo
+    pub models: Vec<PathBuf>,
+    /// Times these networks only, not those of the zoo
+    #[arg(long, requires = "models")]
+    pub only: bool,
+    /// The clusters to time.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Profile to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Rounds over all networks and teams
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub rounds: usize,
+    /// Seconds for a network on a team in a round
+    #[arg(long, default_value_t = 0.2, value_name = "S")]
+    pub seconds: f64,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// A network or the machine is refused; the profile cannot be written.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
+    let machine = args.machine.machine()?;
+    let path = args.machine.cores.path()?;
+    let mut subjects = Vec::new();
+    for model in &args.models {
+        let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        subjects.push(Subject { name, bytes: load(model, &[path])?.bytes });
+    }
+    if !args.only {
+        let architectures = zoo::ZOO;
+        let layers = architectures.iter().map(|found| found.network().layers()).sum();
+        let bar = progress(layers, "networks");
+        for architecture in architectures {
+            let file = architecture.tflite(0, &mut || bar.inc(1));
+            let bytes = from_bytes(&file, Some("tflite"), &[path])?.bytes;
+            subjects.push(Subject { name: architecture.name.to_owned(), bytes });
+        }
+        bar.finish_and_clear();
+    }
+    for file in zoo::synthetic() {
+        let bytes = from_bytes(&file, Some("tflite"), &[path])?.bytes;
+        subjects.push(Subject { name: SYNTHETIC.to_owned(), bytes });
+    }
+    let time = Duration::try_from_secs_f64(args.seconds).unwrap_or_default();
+    let teams: usize = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();
+    let bar = progress(args.rounds * teams * subjects.len(), "timing");
+    let effort = Effort { rounds: args.rounds.max(1), time };
+    let found = profile(&machine, path, &subjects, effort, || bar.inc(1))?;
+    bar.finish_and_clear();
+    let text = serde_json::to_string(&found).map_err(std::io::Error::from)?;
+    // A row per line: files that people can compare.
+    let text = text.replace("},{\"network\"", "},\n{\"network\"");
+    write_file(&args.output, (text + "\n").as_bytes())?;
+    fit::write_profile(&args.output, args.json, out)
+}

@@ -1,0 +1,299 @@
+//! Times layers on the pinned cores that will run them, for `pipeit profile`.
+//!
+//! Every network runs on a team of every size of every cluster, in rounds: what disturbs the
+//! machine for a while disturbs all of them. In a network, layers find their weights where frames
+//! leave them; those made up are alone, with theirs in the nearest cache.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, thread};
+
+use pipeit_planner::features::Weights;
+use pipeit_planner::networks::Layer;
+use pipeit_planner::profile::{FORMAT, Profile, ProfiledCluster, Row, SYNTHETIC};
+use pipeit_rt::model::Model;
+use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
+use pipeit_rt::{Pipeline, kernels};
+
+use crate::artefact::{self, AlignedBytes, OwnedPlan};
+use crate::commands::CommandError;
+use crate::descriptors::describe;
+use crate::layer_times::layer_times;
+use crate::noise::Noise;
+use crate::partition::Partition;
+use crate::planning::{Planner, PlanningError};
+use crate::session::{fill, stream, with_pipeline};
+
+/// A network to be timed.
+#[derive(Debug)]
+pub struct Subject {
+    /// Its name, or [`SYNTHETIC`].
+    pub name: String,
+    /// The artefact.
+    pub bytes: AlignedBytes,
+}
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Rounds.
+    pub rounds: usize,
+    /// Time of every network on every team in a round.
+    pub time: Duration,
+}
+
+/// Times of one network on one team.
+struct Timed {
+    subject: usize,
+    cluster: usize,
+    cores: usize,
+    /// Per layer the median of every round, while the other clusters are idle, and while they
+    /// are busy.
+    alone: Vec<Vec<f64>>,
+    busy: Vec<Vec<f64>>,
+}
+
+/// The profile of `machine` for kernels of `path`; `done` is called after each network and team.
+///
+/// # Errors
+///
+/// A pipeline does not start, or fails.
+pub fn profile(
+    machine: &Machine,
+    path: kernels::Path,
+    subjects: &[Subject],
+    effort: Effort,
+    mut done: impl FnMut(),
+) -> Result<Profile, CommandError> {
+    let mut all = Vec::new();
+    for (cluster, found) in machine.clusters.iter().enumerate() {
+        for cores in 1..=found.cpus.len() {
+            let timed =
+                |subject| Timed { subject, cluster, cores, alone: Vec::new(), busy: Vec::new() };
+            all.extend((0..subjects.len()).map(timed));
+        }
+    }
+    for _ in 0..effort.rounds {
+        for timed in &mut all {
+            timed.measure(machine, path, &subjects[timed.subject], effort.time)?;
+            done();
+        }
+    }
+    let mut rows = Vec::new();
+    for (number, subject) in subjects.iter().enumerate() {
+        let mut tables = artefact::tables(&subject.bytes)?;
+        let layers = describe(artefact::open(&subject.bytes, &mut tables)?.model).layers;
+        let index = if subject.name == SYNTHETIC { number } else { 0 };
+        for timed in all.iter().filter(|timed| timed.subject == number) {
+            rows.extend(timed.rows(&subject.name, index, &layers, machine));
+        }
+    }
+    let cluster = |cluster: &HostCluster| ProfiledCluster {
+        name: cluster.name.clone(),
+        cores: cluster.cpus.len(),
+        clock_mhz: cluster.cpus.first().map_or(0.0, |&cpu| clock_mhz(cpu)),
+        path: path.name().to_owned(),
+    };
+    Ok(Profile {
+        format: FORMAT,
+        machine: machine_name(),
+        date: today(),
+        clusters: machine.clusters.iter().map(cluster).collect(),
+        handover_ns: pipeit_planner::predict::HANDOVER_NS,
+        contention: contention(&rows, machine.clusters.len()),
+        rows,
+    })
+}
+
+impl Timed {
+    fn measure(
+        &mut self,
+        machine: &Machine,
+        path: kernels::Path,
+        subject: &Subject,
+        time: Duration,
+    ) -> Result<(), CommandError> {
+        let mut tables = artefact::tables(&subject.bytes)?;
+        let model = artefact::open(&subject.bytes, &mut tables)?.model;
+        let part = |index: usize, cores: usize| {
+            let cluster = &machine.clusters[index];
+            let cpus = cluster.cpus[..cores].to_vec();
+            Machine { clusters: vec![HostCluster::new(&cluster.name, cpus)] }
+        };
+        let own = part(self.cluster, self.cores);
+        let planned = |machine: &Machine, slots: usize| -> Result<OwnedPlan, CommandError> {
+            let partition = Partition::stage_per_cluster(machine);
+            Ok(Planner::new(model, path).plan(&partition, machine, Some(slots))?)
+        };
+        let owned = planned(&own, 1)?;
+        let plan = owned.check(model).map_err(PlanningError::from)?;
+        let frames = [Noise::new(0).frame(model)];
+        append(&mut self.alone, &layer_times(&plan, &own, &frames, time)?);
+        let others = (0..machine.clusters.len()).filter(|&other| other != self.cluster);
+        let others: Vec<_> =
+            others.map(|index| part(index, machine.clusters[index].cpus.len())).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let loads: Vec<_> =
+            others.iter().map(|machine| planned(machine, 3)).collect::<Result<_, _>>()?;
+        let over = AtomicBool::new(false);
+        let times = thread::scope(|scope| {
+            for (machine, load) in others.iter().zip(&loads) {
+                scope.spawn(|| keep_busy(model, load, machine, &frames[0], &over));
+            }
+            let times = layer_times(&plan, &own, &frames, time);
+            over.store(true, Ordering::Relaxed);
+            times
+        })?;
+        append(&mut self.busy, &times);
+        Ok(())
+    }
+
+    fn rows<'a>(
+        &'a self,
+        name: &'a str,
+        first: usize,
+        layers: &'a [Layer],
+        machine: &'a Machine,
+    ) -> impl Iterator<Item = Row> {
+        let weights = Weights::of(layers.iter().map(Layer::weights).sum());
+        layers.iter().enumerate().map(move |(index, layer)| {
+            let (ns, spread) = calmest(self.alone.get(index));
+            Row {
+                network: name.to_owned(),
+                index: first + index,
+                layer: *layer,
+                weights,
+                cluster: machine.clusters[self.cluster].name.clone(),
+                cores: self.cores,
+                ns,
+                spread,
+                busy_ns: self.busy.get(index).map(|times| calmest(Some(times)).0),
+            }
+        })
+    }
+}
+
+/// Adds the medians of a round; `times` are sorted.
+fn append(all: &mut Vec<Vec<f64>>, times: &[Vec<u64>]) {
+    all.resize_with(times.len(), Vec::new);
+    for (all, times) in all.iter_mut().zip(times) {
+        all.extend(times.get(times.len() / 2).map(|&ns| ns as f64));
+    }
+}
+
+/// Sends frames through a pipeline until it is over. A pipeline that fails leaves its cluster
+/// idle: the times beside it are then those without load.
+fn keep_busy(
+    model: &Model<'_>,
+    load: &OwnedPlan,
+    machine: &Machine,
+    inputs: &[Vec<i8>],
+    over: &AtomicBool,
+) {
+    let Ok(plan) = load.check(model) else { return };
+    let run = |pipeline: &Pipeline<'_, Hosted>| {
+        stream(
+            pipeline,
+            |frame| {
+                fill(frame, inputs);
+                !over.load(Ordering::Relaxed)
+            },
+            |_| {},
+        )
+    };
+    let _ = with_pipeline(&plan, machine, run);
+}
+
+/// The calmest round's median, at least 1: other programs only ever make it longer. And by which
+/// share of it the median round's is longer.
+fn calmest(medians: Option<&Vec<f64>>) -> (f64, f64) {
+    let mut medians = medians.cloned().unwrap_or_default();
+    medians.sort_by(f64::total_cmp);
+    let least = medians.first().copied().unwrap_or(0.0).max(1.0);
+    (least, medians.get(medians.len() / 2).map_or(0.0, |median| median.max(1.0) / least - 1.0))
+}
+
+/// By which share layers take longer for each further busy cluster: the median over the layers.
+fn contention(rows: &[Row], clusters: usize) -> f64 {
+    let share = |row: &Row| Some((row.busy_ns? / row.ns - 1.0) / (clusters - 1) as f64);
+    let mut shares: Vec<_> = rows.iter().filter_map(share).collect();
+    shares.sort_by(f64::total_cmp);
+    shares.get(shares.len() / 2).copied().unwrap_or(0.0).max(0.0)
+}
+
+/// The machine, as it calls itself.
+fn machine_name() -> String {
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let model = read("/proc/device-tree/model");
+    let processor = || {
+        let info = read("/proc/cpuinfo")?;
+        let line = info.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.to_owned())
+    };
+    let name = model.or_else(processor).unwrap_or_else(|| "unknown".to_owned());
+    name.trim_matches(['\0', ' ', '\n']).to_owned()
+}
+
+/// The highest clock of a CPU in megahertz, 0 where the system does not tell.
+fn clock_mhz(cpu: usize) -> f64 {
+    let highest = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/cpuinfo_max_freq");
+    let read = |path: &Path| fs::read_to_string(path).ok();
+    let khz = || read(Path::new(&highest))?.trim().parse::<f64>().ok();
+    let current = || {
+        let info = read(Path::new("/proc/cpuinfo"))?;
+        let line = info.lines().filter(|line| line.starts_with("cpu MHz")).nth(cpu)?;
+        line.split_once(':')?.1.trim().parse::<f64>().ok()
+    };
+    khz().map(|khz| khz / 1e3).or_else(current).unwrap_or(0.0)
+}
+
+/// The day, in UTC.
+fn today() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    date(since.as_secs() / 86400)
+}
+
+/// The day so many days after 1 January 1970.
+fn date(mut days: u64) -> String {
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_dates() {
+        let dates = [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29")];
+        for (days, expected) in dates {
+            assert_eq!(date(days), expected);
+        }
+        assert_eq!(date(20_454 + 364), "2026-12-31");
+    }
+
+    #[test]
+    fn the_calmest_round_counts() {
+        assert_eq!(calmest(Some(&vec![15.0, 10.0, 900.0])), (10.0, 0.5));
+        assert_eq!(calmest(None), (1.0, 0.0));
+    }
+}
