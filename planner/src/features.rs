@@ -137,8 +137,8 @@ impl Weights {
     #[must_use]
     pub const fn of(bytes: u64) -> Self {
         match bytes {
-            ..0x8_0000 => Self::Warm,
-            ..0x100_0000 => Self::Shared,
+            0..0x8_0000 => Self::Warm,
+            0x8_0000..0x100_0000 => Self::Shared,
             _ => Self::Memory,
         }
     }

@@ -158,7 +158,8 @@ impl Profile {
         for (index, row) in self.rows.iter().enumerate() {
             let cluster = self.clusters.iter().find(|cluster| cluster.name == row.cluster);
             let cores = cluster.map_or(0, |cluster| cluster.cores);
-            if !(1..=cores).contains(&row.cores) || !(row.ns.is_finite() && row.ns > 0.0) {
+            let is_time = row.ns.is_finite() && row.ns > 0.0;
+            if !is_time || !(1..=cores).contains(&row.cores) {
                 let (asked, ns) = (row.cores, row.ns);
                 return Err(ProfileError::Row { row: index, asked, cores, ns });
             }

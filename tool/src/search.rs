@@ -232,8 +232,7 @@ impl SearchArgs {
         ranked
     }
 
-    /// The plans of which none is better than another in both throughput and latency, nor, where
-    /// `memory` is asked for, in memory.
+    /// The plans of which none is better than another in both throughput and latency.
     ///
     /// # Errors
     ///
@@ -251,11 +250,8 @@ impl SearchArgs {
             return Ok(vec![Explorer::new(&costs).candidate(plan)]);
         }
         let explorer = Explorer::new(&grouped).with_replication(!self.one_team);
-        let front = explorer.with_limits(self.limits()).front(&[
-            Criterion::Period,
-            Criterion::Latency,
-            Criterion::Energy,
-        ]);
+        let front =
+            explorer.with_limits(self.limits()).front(&[Criterion::Period, Criterion::Latency]);
         let mut all = Vec::new();
         for found in front {
             let plan = ungrouped(&found.plan, &groups, costs.layers());

@@ -40,7 +40,7 @@ pub struct Args {
     /// Runs the best plans and takes the fastest
     #[arg(long, conflicts_with = "board")]
     pub measure: bool,
-    /// Lists the plans of which none is better in throughput, latency and energy alike
+    /// Lists the plans of which none is better in both throughput and latency
     #[arg(long, conflicts_with_all = ["measure", "output", "stages"])]
     pub pareto: bool,
     /// Write an artefact with this plan

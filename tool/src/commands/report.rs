@@ -261,7 +261,7 @@ impl Page<'_> {
         );
         section(
             "Choices",
-            "Plans of which none is better in throughput, latency and energy alike.",
+            "Plans of which none is better in both throughput and latency.",
             self.front(),
         );
         format!(
@@ -289,8 +289,8 @@ impl Page<'_> {
             );
         }
         format!(
-            "<table><thead><tr><th>stage</th><th>layers</th><th>teams</th><th>predicted us</th>\
-             <th>idle %</th><th>arena bytes/team</th></tr></thead><tbody>\n{rows}</tbody></table>\n"
+            "<table><thead><tr><th>stage</th><th>layers</th><th>teams</th><th class=\"n\">predicted us</th>\
+             <th class=\"n\">idle %</th><th class=\"n\">arena bytes/team</th></tr></thead><tbody>\n{rows}</tbody></table>\n"
         )
     }
 
@@ -363,7 +363,9 @@ impl Page<'_> {
             charts.push(("measured", self.window(self.measured_bars(&measured.spans))));
         }
         let longest = charts.iter().flat_map(|(_, bars)| bars).map(|bar| bar.end_ns);
-        let x = Scale::new(longest.fold(0.0, f64::max) / 1e3, LEFT, WIDTH - 10.0);
+        let longest_ns = longest.fold(0.0, f64::max);
+        let (unit, unit_ns) = if longest_ns < 2e7 { ("us", 1e3) } else { ("ms", 1e6) };
+        let x = Scale::new(longest_ns / unit_ns, LEFT, WIDTH - 30.0);
         let row = 20.0;
         let rows = |chart: usize| {
             let bars = charts[chart].1.iter().map(|bar| bar.row + 1);
@@ -392,7 +394,7 @@ impl Page<'_> {
                     bar.stage,
                     (bar.end_ns - bar.start_ns) / 1e3,
                 );
-                let at = x.at(bar.start_ns / 1e3)..x.at(bar.end_ns / 1e3) - 0.5;
+                let at = x.at(bar.start_ns / unit_ns)..x.at(bar.end_ns / unit_ns) - 0.5;
                 let shade = if bar.frame % 2 == 0 { "" } else { " odd" };
                 svg.rect(at, y + 2.0..y + row - 2.0, &(color(bar.stage) + shade), &title);
             }
@@ -400,7 +402,7 @@ impl Page<'_> {
         }
         for tick in x.ticks() {
             svg.line([x.at(tick), 0.0], [x.at(tick), top - 8.0], "grid");
-            svg.text([x.at(tick), top + 8.0], "middle", &format!("{tick} us"));
+            svg.text([x.at(tick), top + 8.0], "middle", &format!("{tick} {unit}"));
         }
         svg.finish("frames on teams over time, predicted and measured")
     }
@@ -573,8 +575,8 @@ impl Page<'_> {
         }
         svg.finish("throughput over latency of the best plans")
             + &format!(
-                "<table><thead><tr><th>plan</th><th>frames/s</th><th>latency us</th><th>mJ</th>\
-                 <th>bytes</th></tr></thead><tbody>\n{rows}</tbody></table>\n"
+                "<table><thead><tr><th>plan</th><th class=\"n\">frames/s</th>\
+                 <th class=\"n\">latency us</th><th class=\"n\">mJ</th><th class=\"n\">bytes</th></tr></thead><tbody>\n{rows}</tbody></table>\n"
             )
     }
 }
@@ -606,7 +608,7 @@ text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .odd{opacity:.65}.chosen{stroke:var(--ink);stroke-width:2}
 table{border-collapse:collapse;width:100%}th{text-align:left;color:var(--soft);font-weight:500}
 th,td{padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}
-.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+th.n,td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .key{display:inline-block;width:.8em;height:.8em;margin-right:.4em}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}
 .c4{fill:var(--c4)}.c5{fill:var(--c5)}.c6{fill:var(--c6)}.c7{fill:var(--c7)}
