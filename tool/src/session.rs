@@ -7,7 +7,7 @@ use pipeit_rt::kernels::{self, KernelTable};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, PipelineError, RunError};
 use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::Ticks;
-use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::platform::hosted::Machine;
 use pipeit_rt::region::Region;
 use pipeit_rt::topology::{CoreId, TooManyCores};
 use pipeit_rt::{Admission, Platform, Wait};

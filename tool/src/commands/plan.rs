@@ -21,7 +21,7 @@ use crate::partition::Partition;
 use crate::planning::{PlanArgs, Planner, Target, choose};
 use crate::report::{self, grouped, table};
 use crate::search::{Found, SearchArgs};
-use crate::session::{fill, with_pipeline};
+use crate::session::fill;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -137,9 +137,8 @@ fn fastest_measured(
         for (owned, rates) in plans.iter().zip(&mut rates) {
             let plan = owned.check(planner.model)?;
             let length = Length { seconds: SECONDS, frames: 0 };
-            let measured = with_pipeline(&plan, machine, |pipeline| {
-                measure(pipeline, length, |_, frame| fill(frame, &frames[0]), |_, _| {})
-            })??;
+            let measured =
+                measure(&plan, machine, length, |_, frame| fill(frame, &frames[0]), |_, _| {})??;
             rates.push(measured.frames_per_second());
         }
     }

@@ -153,9 +153,8 @@ impl Measured {
         let times = layer_times(plan, machine, &frames, Duration::from_secs_f64(SECONDS))?;
         let median = |times: &Vec<u64>| times.get(times.len() / 2).map_or(0.0, |&ns| ns as f64);
         let length = Length { seconds: SECONDS, frames: 0 };
-        let measured = with_pipeline(plan, machine, |pipeline| {
-            measure(pipeline, length, |_, frame| fill(frame, &frames[0]), |_, _| {})
-        })??;
+        let measured =
+            measure(plan, machine, length, |_, frame| fill(frame, &frames[0]), |_, _| {})??;
         let mut left = 2 * FRAMES;
         let _ = trace::take();
         with_pipeline::<Tracing, _>(plan, machine, |pipeline| {
