@@ -290,11 +290,11 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     let output = Hwc { h: h as u32, w: w as u32, c: c as u32 };
     let packing = path.packing();
     let panel = packing.map_or(1, |packing| packing.columns);
-    let step = match layer.op {
-        Op::Conv { groups: 1 } | Op::Dense => panel.max(16) as u16,
-        _ => 16,
+    let split = match layer.op {
+        Op::Conv { groups: 1 } | Op::Dense => Split::RowsOrChannels { step: panel.max(16) as u16 },
+        Op::Conv { .. } => Split::Rows,
+        _ => Split::RowsOrChannels { step: 16 },
     };
-    let split = Split::RowsOrChannels { step };
     let shares = (0..cores).map(|member| share(output, split, member, cores));
     let (rows, channels) = shares
         .map(|region| (region.rows.len(), region.channels.len()))
@@ -331,21 +331,22 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     *layers = 1.0;
     *barriers = (cores - 1) as f64;
     match (layer.op, packing) {
-        (Op::Conv { groups: 1 }, Some(packing)) => {
-            let depth = layer.taps() * layer.input[2];
-            let columns = channels.next_multiple_of(packing.narrow as usize);
+        (Op::Conv { groups }, Some(packing)) => {
+            let depth = layer.taps() * layer.input[2] / groups;
+            let per_group = (channels / groups).next_multiple_of(packing.narrow as usize);
+            let columns = groups * per_group;
             let pixels = rows * w;
             let rows_padded = pixels.next_multiple_of(tile_rows(path).min(pixels));
             let depth_padded = depth.next_multiple_of(packing.group as usize);
-            let in_narrow = columns % packing.columns as usize;
+            let in_narrow = groups * (per_group % packing.columns as usize);
             *whole = (rows_padded * (columns - in_narrow) * depth_padded) as f64;
             *narrow = (rows_padded * in_narrow * depth_padded) as f64;
-            *tiles = (pixels.div_ceil(tile_rows(path)) * columns.div_ceil(packing.columns as usize))
-                as f64;
+            let panels = groups * per_group.div_ceil(packing.columns as usize);
+            *tiles = (pixels.div_ceil(tile_rows(path)) * panels) as f64;
             if layer.taps() > 1 {
                 // Neighbours in a row lie side by side.
-                *gathered = (pixels * depth) as f64;
-                *pieces = (pixels * layer.window[0]) as f64;
+                *gathered = (pixels * groups * depth) as f64;
+                *pieces = (pixels * groups * layer.window[0]) as f64;
             }
             *convolved = outputs;
         }

@@ -106,10 +106,12 @@ fn layer(model: &Model<'_>, index: u16) -> networks::Layer {
     };
     match op {
         // A pixel, every input of which every output sees.
-        Op::PackedConv2d(p) if p.window.taps == [1, 1] && output[0] * output[1] == 1 => {
+        Op::PackedConv2d(p)
+            if p.groups == 1 && p.window.taps == [1, 1] && output[0] * output[1] == 1 =>
+        {
             plain(Kind::Dense)
         }
-        Op::PackedConv2d(p) => windowed(Kind::Conv { groups: 1 }, p.window),
+        Op::PackedConv2d(p) => windowed(Kind::Conv { groups: p.groups.max(1) as usize }, p.window),
         Op::Conv2d(p) => windowed(Kind::Conv { groups: p.groups.max(1) as usize }, p.window),
         Op::PackedDepthwiseConv2d(p) => windowed(Kind::Depthwise, p.window),
         Op::DepthwiseConv2d(p) => windowed(Kind::Depthwise, p.window),

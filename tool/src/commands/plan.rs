@@ -7,8 +7,9 @@ use pipeit_planner::cost::Costs;
 use pipeit_planner::explain::Ranked;
 use pipeit_planner::explore::Candidate;
 use pipeit_planner::predict::Predictor;
+use pipeit_rt::pipeline::InputFrame;
 use pipeit_rt::plan::Plan;
-use pipeit_rt::platform::hosted::Machine;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
 use serde_json::{Value, json};
 
 use super::import::write_file;
@@ -137,8 +138,8 @@ fn fastest_measured(
         for (owned, rates) in plans.iter().zip(&mut rates) {
             let plan = owned.check(planner.model)?;
             let length = Length { seconds: SECONDS, frames: 0 };
-            let measured =
-                measure(&plan, machine, length, |_, frame| fill(frame, &frames[0]), |_, _| {})??;
+            let next = |_, frame: &mut InputFrame<'_, '_, Hosted>| fill(frame, &frames[0]);
+            let measured = measure(&plan, machine, length, next, |_, _| {})??;
             rates.push(measured.frames_per_second());
         }
     }

@@ -9,8 +9,9 @@ use pipeit_planner::explain::Ranked;
 use pipeit_planner::explore::Candidate;
 use pipeit_planner::simulate::{Simulation, Span, simulate_traced};
 use pipeit_rt::model::Model;
+use pipeit_rt::pipeline::InputFrame;
 use pipeit_rt::plan::{Home, Lifetime, Plan};
-use pipeit_rt::platform::hosted::Machine;
+use pipeit_rt::platform::hosted::{Hosted, Machine};
 use serde_json::json;
 
 use super::import::write_file;
@@ -153,12 +154,12 @@ impl Measured {
         let times = layer_times(plan, machine, &frames, Duration::from_secs_f64(SECONDS))?;
         let median = |times: &Vec<u64>| times.get(times.len() / 2).map_or(0.0, |&ns| ns as f64);
         let length = Length { seconds: SECONDS, frames: 0 };
-        let measured =
-            measure(plan, machine, length, |_, frame| fill(frame, &frames[0]), |_, _| {})??;
+        let next = |_, frame: &mut InputFrame<'_, '_, Hosted>| fill(frame, &frames[0]);
+        let measured = measure(plan, machine, length, next, |_, _| {})??;
         let mut left = 2 * FRAMES;
         let _ = trace::take();
         with_pipeline::<Tracing, _>(plan, machine, |pipeline| {
-            let next = |frame: &mut pipeit_rt::pipeline::InputFrame<'_, '_, Tracing>| {
+            let next = |frame: &mut InputFrame<'_, '_, Tracing>| {
                 fill(frame, &frames[0]);
                 left = left.saturating_sub(1);
                 left > 0
