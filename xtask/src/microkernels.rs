@@ -200,7 +200,8 @@ fn straight(code: &[String]) -> &[String] {
     let start = before.and_then(|code| code.iter().rposition(branch)).map_or(0, |at| at + 1);
     let end =
         after.and_then(|code| code.iter().position(branch)).map_or(code.len(), |at| last + at);
-    code.get(start..end).unwrap_or_default()
+    let closes = end + 1 == code.len();
+    code.get(start..end + usize::from(closes)).unwrap_or_default()
 }
 
 fn is_branch(code: &str) -> bool {

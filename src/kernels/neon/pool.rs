@@ -100,8 +100,9 @@ impl Finish<'_> {
                 for sums in &mut sums {
                     *sums = vsubq_s32(*sums, vdupq_n_s32(zero));
                 }
+                let multipliers = Multipliers::all(multiplier);
                 // SAFETY: the core has the instructions.
-                let [codes] = unsafe { scale.codes([sums], &Multipliers::all(multiplier)) };
+                let [codes] = unsafe { scale.codes([sums], &multipliers) };
                 codes
             }
         }
