@@ -59,18 +59,22 @@ impl Slowness {
     }
 
     /// The time from frame to frame through `plan`, in nanoseconds: that of its slowest stage.
-    /// The teams of a stage share its frames.
+    /// The teams of a stage are dealt its frames as predicted, and frames leave in order, so that
+    /// a stage waits for its slowest team.
     #[must_use]
     pub fn period_ns(&self, plan: &Plan<'_>) -> u64 {
         // Frames in so many nanoseconds, which is more than any team takes for one.
-        const SPAN_NS: u64 = 1 << 50;
-        let rate = |team: &Team| {
-            let ns = u64::from(team.frame_ns).saturating_mul(self.factor(team.cluster).into());
-            SPAN_NS / (ns / u64::from(AS_PREDICTED)).max(1)
-        };
+        const SPAN_NS: u64 = 1 << 40;
+        let rate = |team: &Team| SPAN_NS / u64::from(team.frame_ns).max(1);
         let period = |stage| {
-            let rates = plan.teams_of(stage).iter().map(rate);
-            SPAN_NS / rates.fold(0, u64::saturating_add).max(1)
+            let teams = plan.teams_of(stage);
+            let all = teams.iter().map(rate).fold(0, u64::saturating_add).max(1);
+            let time = |team: &Team| {
+                let ns = u128::from(team.frame_ns) * u128::from(self.factor(team.cluster));
+                let dealt = ns * u128::from(rate(team)) / u128::from(all);
+                u64::try_from(dealt / u128::from(AS_PREDICTED)).unwrap_or(u64::MAX)
+            };
+            teams.iter().map(time).max().unwrap_or(0)
         };
         (0..plan.stages.len()).map(period).max().unwrap_or(0)
     }
@@ -93,8 +97,10 @@ impl Slowness {
 /// Watches a pipeline at work for clusters that are slower than predicted, or fast again.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// Frames in a window.
-    window: u64,
+    /// How long a window is at least.
+    window: Ticks,
+    /// When the window began.
+    since: Ticks,
     /// Per team, what it had done when the window began.
     begun: Vec<StageStats, MAX_CORES>,
     /// Per cluster, the factors of the last windows in which it had work.
@@ -102,12 +108,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at `window` frames at a time, at least one; a change counts once most of three
-    /// windows show it.
+    /// Looks at windows of `window`, long enough for a few frames; a change counts once most of
+    /// three windows show it.
     #[must_use]
-    pub const fn new(window: u32) -> Self {
-        let window = if window == 0 { 1 } else { window as u64 };
-        Self { window, begun: Vec::new(), recent: [[AS_PREDICTED; WINDOWS]; MAX_CLUSTERS] }
+    pub const fn new(window: Ticks) -> Self {
+        let recent = [[AS_PREDICTED; WINDOWS]; MAX_CLUSTERS];
+        Self { window, since: Ticks(0), begun: Vec::new(), recent }
     }
 
     /// To be called now and then while `pipeline` is at work; tells the slowness of all clusters
@@ -118,17 +124,12 @@ impl Watch {
         // The first look at a pipeline, or at another after a change of plans.
         let is_other = self.begun.len() != teams.len()
             || self.begun.iter().zip(now()).any(|(begun, now)| now.frames < begun.frames);
+        let time = P::now();
         if is_other {
-            self.begun = now().collect();
+            (self.begun, self.since) = (now().collect(), time);
             return None;
         }
-        let frames = |stats: &StageStats| stats.frames;
-        let last = pipeline.plan().stages.len().saturating_sub(1);
-        let done = pipeline.stats(last).as_ref().map_or(0, frames);
-        let last_teams = pipeline.plan().stages.last().map_or(0..0, |stage| stage.teams.clone());
-        let begun = self.begun.get(last_teams.start.into()..last_teams.end.into());
-        let before = begun.unwrap_or_default().iter().map(frames).fold(0, u64::saturating_add);
-        if done.saturating_sub(before) < self.window {
+        if time.since(self.since) < self.window {
             return None;
         }
         let mut times = [(0, 0); MAX_CLUSTERS];
@@ -141,7 +142,7 @@ impl Watch {
             let planned = frames.saturating_mul(team.frame_ns.into());
             *predicted = u64::saturating_add(*predicted, planned);
         }
-        self.begun = now().collect();
+        (self.begun, self.since) = (now().collect(), time);
         Some(self.end_window(&times))
     }
 
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_cluster_is_slow_once_it_has_been_for_long() {
-        let mut watch = Watch::new(8);
+        let mut watch = Watch::new(Ticks(8));
         let mut window = |taken| {
             let mut times = [(0, 0); MAX_CLUSTERS];
             times[1] = (taken, 1000);
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn factors_have_bounds() {
-        let mut watch = Watch::new(0);
+        let mut watch = Watch::new(Ticks(0));
         for _ in 0..WINDOWS {
             watch.end_window(&[(u64::MAX, 1); MAX_CLUSTERS]);
         }

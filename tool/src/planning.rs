@@ -441,6 +441,26 @@ pub fn choose(
     Ok((machine, plan))
 }
 
+/// The machine, the plan that the flags say, and the others there are for when clusters get
+/// slower: those of the artefact, or new ones.
+///
+/// # Errors
+///
+/// [`PlanningError`].
+pub fn choose_all(
+    artefact: &Artefact<'_>,
+    args: &PlanArgs,
+) -> Result<(Machine, Vec<OwnedPlan>), PlanningError> {
+    let (machine, plan) = choose(artefact, args)?;
+    let path = args.machine.cores.path_in(artefact.model);
+    let others = match artefact.plans {
+        [] => Planner::by(artefact.model, predictor(args.profile.as_deref(), path)?)
+            .plans(&machine)?,
+        plans => plans.iter().map(OwnedPlan::from).collect(),
+    };
+    Ok((machine, [vec![plan], others].concat()))
+}
+
 fn fitting(artefact: &Artefact<'_>, machine: &Machine) -> Result<OwnedPlan, PlanningError> {
     match artefact.best_plan(&machine.topology()?) {
         Ok(plan) => Ok(plan.into()),

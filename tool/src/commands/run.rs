@@ -1,13 +1,16 @@
 //! `pipeit run`: pictures, arrays or noise through a network.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pipeit_rt::artefact::Checksum;
+use pipeit_rt::live::Slowness;
 use pipeit_rt::model::Port;
-use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
+use pipeit_rt::topology::ClusterId;
 use pipeit_rt::{Plan, Platform};
 use serde_json::{Value, json};
 
@@ -18,8 +21,9 @@ use crate::artefact;
 use crate::images::{self, ImageInput, Normalize};
 use crate::load::load;
 use crate::noise::Noise;
-use crate::planning::{PlanArgs, choose};
-use crate::session::{fill, stream, with_pipeline};
+use crate::planning::{PlanArgs, choose, choose_all};
+use crate::report;
+use crate::session::{fill, stream_live};
 use crate::trace::{self, Tracing};
 
 /// Flags.
@@ -46,12 +50,59 @@ pub struct Args {
     /// Which plan.
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Change to another plan when a cluster is slower than predicted for long, or fast again
+    #[arg(long, conflicts_with = "trace")]
+    pub live: bool,
     /// Write what every core did when, for chrome://tracing or Perfetto
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Changes from one plan to another.
+#[derive(Debug, Default)]
+struct Changes(Vec<Change>);
+
+#[derive(Debug)]
+struct Change {
+    /// Frames finished before.
+    frames: u64,
+    stages: String,
+    /// Clusters and how many times the predicted time they take.
+    slowness: Vec<(String, f64)>,
+}
+
+impl Changes {
+    fn add(&mut self, frames: u64, plan: &Plan<'_>, slowness: &Slowness, machine: &Machine) {
+        let factor = |(index, cluster): (u8, &HostCluster)| {
+            (cluster.name.clone(), f64::from(slowness.permille(ClusterId(index))) / 1e3)
+        };
+        let slowness = (0..).zip(&machine.clusters).map(factor).collect();
+        self.0.push(Change { frames, stages: report::spec(plan, machine), slowness });
+    }
+
+    fn json(&self) -> Value {
+        let change = |change: &Change| {
+            json!({
+                "frames": change.frames,
+                "stages": change.stages,
+                "slowness": change.slowness.iter().cloned().collect::<BTreeMap<_, _>>(),
+            })
+        };
+        self.0.iter().map(change).collect()
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        for Change { frames, stages, slowness } in &self.0 {
+            let slowness: Vec<_> =
+                slowness.iter().map(|(name, factor)| format!("{name} {factor:.2}")).collect();
+            let slowness = slowness.join(", ");
+            writeln!(out, "after {frames} frames: {stages} (times predicted: {slowness})")?;
+        }
+        Ok(())
+    }
 }
 
 /// A frame to be.
@@ -87,11 +138,15 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let model = artefact.model;
-    let (machine, plan) = choose(&artefact, &args.plan)?;
-    let plan = plan.check(model)?;
+    let (machine, plans) = match args.live {
+        true => choose_all(&artefact, &args.plan)?,
+        false => choose(&artefact, &args.plan).map(|(machine, plan)| (machine, vec![plan]))?,
+    };
+    let plans: Vec<_> = plans.iter().map(|plan| plan.check(model)).collect::<Result<_, _>>()?;
+    let [plan, ..] = &plans[..] else { return Ok(()) };
     if let Some(frames) = args.noise {
-        run_noise::<P>(&plan, &machine, frames, args.json, out)?;
-        return write_trace(args.trace.as_deref(), &plan);
+        run_noise::<P>(&plans, &machine, frames, args.json, out)?;
+        return write_trace(args.trace.as_deref(), plan);
     }
     let ([input], [output, ..]) = (model.inputs, model.outputs) else {
         return Err(CommandError::Inputs { inputs: model.inputs.len() });
@@ -128,33 +183,34 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
     let mut failure = None;
     let mut results = Vec::new();
     let begun = Instant::now();
-    with_pipeline::<P, _>(&plan, &machine, |pipeline| {
-        stream(
-            pipeline,
-            |frame| {
-                let codes = match (sources.next(), &pictures) {
-                    (Some(Source::Picture(path)), Some(pictures)) => pictures.load(&path),
-                    (Some(Source::Frame { codes, .. }), _) => Ok(codes),
-                    _ => return false,
-                };
-                match codes {
-                    Ok(codes) => fill(frame, &[codes]),
-                    Err(error) => failure = Some(error),
-                }
-                failure.is_none()
-            },
-            |frame| {
-                results.push(best(frame.output(0).unwrap_or_default(), args.top));
-                bar.inc(1);
-            },
-        )
-    })??;
+    let mut changes = Changes::default();
+    stream_live::<P>(
+        &plans,
+        &machine,
+        |frame| {
+            let codes = match (sources.next(), &pictures) {
+                (Some(Source::Picture(path)), Some(pictures)) => pictures.load(&path),
+                (Some(Source::Frame { codes, .. }), _) => Ok(codes),
+                _ => return false,
+            };
+            match codes {
+                Ok(codes) => fill(frame, &[codes]),
+                Err(error) => failure = Some(error),
+            }
+            failure.is_none()
+        },
+        |frame| {
+            results.push(best(frame.output(0).unwrap_or_default(), args.top));
+            bar.inc(1);
+        },
+        |plan, slowness| changes.add(bar.position(), plan, slowness, &machine),
+    )??;
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(error) = failure {
         return Err(error.into());
     }
-    write_trace(args.trace.as_deref(), &plan)?;
+    write_trace(args.trace.as_deref(), plan)?;
 
     let results: Vec<_> = names.into_iter().zip(results).collect();
     let frames_per_second = results.len() as f64 / seconds;
@@ -166,10 +222,12 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
             "frames": results.len(),
             "seconds": seconds,
             "frames_per_second": frames_per_second,
+            "changes": changes.json(),
         });
         writeln!(out, "{report}")?;
         return Ok(());
     }
+    changes.write(out)?;
     for (name, top) in &results {
         writeln!(out, "{name}")?;
         for &(index, code) in top {
@@ -191,7 +249,7 @@ fn write_trace(path: Option<&Path>, plan: &Plan<'_>) -> Result<(), CommandError>
 const NOISE_SEED: u64 = 1;
 
 fn run_noise<P: Platform>(
-    plan: &Plan<'_>,
+    plans: &[Plan<'_>],
     machine: &Machine,
     frames: usize,
     json: bool,
@@ -202,32 +260,36 @@ fn run_noise<P: Platform>(
     let mut outputs = Checksum::new();
     let bar = progress(frames, "frames");
     let begun = Instant::now();
-    with_pipeline::<P, _>(plan, machine, |pipeline| {
-        stream(
-            pipeline,
-            |frame| {
-                let more = left > 0;
-                if more {
-                    left -= 1;
-                    fill(frame, &noise.frame(plan.model()));
-                }
-                more
-            },
-            |frame| {
-                for codes in (0..).map_while(|output| frame.output(output)) {
-                    outputs.update(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>());
-                }
-                bar.inc(1);
-            },
-        )
-    })??;
+    let mut changes = Changes::default();
+    stream_live::<P>(
+        plans,
+        machine,
+        |frame| {
+            let more = left > 0;
+            if more {
+                left -= 1;
+                fill(frame, &noise.frame(plans[0].model()));
+            }
+            more
+        },
+        |frame| {
+            for codes in (0..).map_while(|output| frame.output(output)) {
+                outputs.update(&codes.iter().map(|&code| code as u8).collect::<Vec<_>>());
+            }
+            bar.inc(1);
+        },
+        |plan, slowness| changes.add(bar.position(), plan, slowness, machine),
+    )??;
     let seconds = begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let hash = format!("{:08x}", outputs.finish());
     if json {
-        let report = json!({ "frames": frames, "seconds": seconds, "hash": hash });
+        let changes = changes.json();
+        let report =
+            json!({ "frames": frames, "seconds": seconds, "hash": hash, "changes": changes });
         writeln!(out, "{report}")?;
     } else {
+        changes.write(out)?;
         writeln!(out, "{frames} frames of noise in {seconds:.2} s, hash {hash}")?;
     }
     Ok(())

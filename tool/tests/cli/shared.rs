@@ -80,6 +80,7 @@ fn photos_are_recognised() {
         model: shared.join("models/mobilenet_v1_1.0_224_quant_stitched.tflite"),
         images: vec![shared.join("photos")],
         noise: None,
+        live: false,
         labels: Some(shared.join("photos/imagenet_labels.txt")),
         top: 1,
         normalize: None,
