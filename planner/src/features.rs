@@ -145,7 +145,7 @@ impl Weights {
 }
 
 /// The features of our kernels.
-const INT8: [&str; 21] = [
+const INT8: [&str; 22] = [
     "layers",
     "barriers",
     "MACs of whole panels",
@@ -160,6 +160,7 @@ const INT8: [&str; 21] = [
     "dense MACs",
     "dense outputs",
     "elements pooled",
+    "elements pooled in steps",
     "elements averaged",
     "outputs of sums",
     "bytes moved",
@@ -242,6 +243,7 @@ impl Kernels {
                     requantize,
                     byte,
                     byte,
+                    byte,
                     3.0 * byte + requantize,
                     2.0 * byte,
                     portable,
@@ -320,6 +322,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
         dense,
         dense_outputs,
         pooled,
+        pooled_in_steps,
         averaged,
         summed,
         moved,
@@ -357,6 +360,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
         // One row: the weights' way counts, not the tile.
         (Op::Dense, Some(_)) => (*dense, *dense_outputs) = (macs, outputs),
         (Op::Pool, _) if layer.taps() == layer.input[0] * layer.input[1] => *averaged = elements,
+        (Op::Pool, _) if layer.stride > 1 => *pooled_in_steps = elements,
         (Op::Pool, _) => *pooled = elements,
         (Op::Add, _) => *summed = outputs,
         (Op::Copy, _) => *moved = outputs,

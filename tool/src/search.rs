@@ -77,12 +77,15 @@ pub struct Found {
     pub costs: Costs,
     /// The plan, and the rivals it was compared with, best first.
     pub ranked: Vec<Ranked>,
-    /// Time of the search for the best plan, in milliseconds.
+    /// Time of the search for the best plan, in milliseconds: the shortest of several, because
+    /// a busy machine only ever makes it longer.
     pub search_ms: f64,
     /// What a cluster 10 % slower does to the plan.
     pub slowed: Vec<Slowed>,
 }
 
+/// Searches that are timed.
+const SEARCHES: usize = 5;
 /// How much slower a cluster is in what explains a plan.
 pub const SLOWER: f64 = 1.1;
 
@@ -121,16 +124,21 @@ impl SearchArgs {
             Explorer::new(&costs).candidate(ungrouped(&found.plan, &groups, layers))
         };
         let is_paper = self.search == Method::Paper || is_vast(&costs);
-        let begun = Instant::now();
         let objective = match self.min_energy {
             Some(_) => Objective::Energy,
             None => Objective::Throughput,
         };
-        let best = match is_paper {
+        let search = || match is_paper {
             true => Some(explorer.candidate(paper(&grouped))).filter(|found| self.allows(found)),
             false => explorer.best(objective),
         };
-        let search_ms = 1e3 * begun.elapsed().as_secs_f64();
+        let timed = |_| {
+            let begun = Instant::now();
+            let best = search();
+            (1e3 * begun.elapsed().as_secs_f64(), best)
+        };
+        let times = (0..SEARCHES).map(timed).min_by(|a, b| a.0.total_cmp(&b.0));
+        let (search_ms, best) = times.unwrap_or((0.0, None));
         let best = best.ok_or_else(|| self.limits_error(&grouped))?;
         let mut rivals = match (is_paper, self.max_ram) {
             (true, _) => Vec::new(),
