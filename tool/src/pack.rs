@@ -7,7 +7,7 @@ use pipeit_rt::kernels::packed::{
 };
 use pipeit_rt::kernels::{Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
-use pipeit_rt::quant::Multiplier;
+use pipeit_rt::quant::{Multiplier, requantize};
 use pipeit_rt::tensor::Hwc;
 use pipeit_rt::weights::{Pod, Span};
 
@@ -340,6 +340,19 @@ const fn products_in_1000_instructions(path: Path) -> u64 {
     }
 }
 
+/// Bias and multiplier of a channel whose outputs are all the same, dead ones for example, such
+/// that the short sequences can take them; None where outputs differ. `products` is the largest
+/// sum of products either way.
+fn constant(bias: i32, products: i64, multiplier: Multiplier) -> Option<(i32, Multiplier)> {
+    let scaled = |sum: i64| Some(requantize(i32::try_from(sum).ok()?, multiplier));
+    let [least, most] = [scaled(i64::from(bias) - products)?, scaled(i64::from(bias) + products)?];
+    // So many bits to the right that products do not count: they make less than a quarter.
+    let shift = i64::BITS - products.leading_zeros() + 2;
+    let bias = i64::from(most) << shift;
+    let fits = least == most && shift <= 28 && bias.abs() < 1 << 29;
+    fits.then_some((bias as i32, Multiplier { mantissa: 1 << 30, shift: 1 - shift as i32 }))
+}
+
 /// Filters in the order of `packing`; None when they are too large.
 fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Vec<i8>> {
     let (depth, padded) = (packing.depth(runs)? as usize, packing.padded(runs.len)? as usize);
@@ -381,17 +394,23 @@ impl Columns {
         let mut columns = Self { bias: Vec::new(), multipliers: Vec::new(), fast: true };
         let filter = dense.weights.len() / (dense.outputs as usize).max(1);
         for (channel, weights) in dense.weights.chunks(filter.max(1)).enumerate() {
-            let bias = bias.get(channel).copied().unwrap_or(0);
+            let mut bias = bias.get(channel).copied().unwrap_or(0);
             let one_for_all = multipliers.first().copied();
             let multiplier = multipliers.get(channel).copied().or(one_for_all);
-            let multiplier = multiplier.unwrap_or(Multiplier { mantissa: 0, shift: 0 });
+            let mut multiplier = multiplier.unwrap_or(Multiplier { mantissa: 0, shift: 0 });
+            let most: i64 = weights.iter().map(|&w| i64::from(i32::from(w) - w_zero).abs()).sum();
+            let products = most * reach;
+            if dense.rounding == Rounding::Double
+                && let Some(same) = constant(bias, products, multiplier)
+            {
+                (bias, multiplier) = same;
+            }
             let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
             let both = (weights.len() as i32).wrapping_mul(x_zero).wrapping_mul(w_zero);
             let constant = sum.wrapping_mul(x_zero + offset).wrapping_sub(both);
             columns.bias.push(bias.wrapping_sub(constant));
             columns.multipliers.push(multiplier);
-            let most: i64 = weights.iter().map(|&w| i64::from(i32::from(w) - w_zero).abs()).sum();
-            columns.fast &= i64::from(bias).abs() + most * reach < 1 << 30
+            columns.fast &= i64::from(bias).abs() + products < 1 << 30
                 && multiplier.mantissa >= 1 << 30
                 && (-30..=-1).contains(&multiplier.shift);
         }
@@ -441,5 +460,26 @@ impl Columns {
             }
         }
         complete(path, numbers, width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_of_one_code_keeps_it() {
+        let tiny = Multiplier { mantissa: 0x4500_0000, shift: -30 };
+        for (bias, products) in [(1 << 30, 2_000_000), (-(1 << 30), 40_000), (77, 5), (0, 0)] {
+            let (new_bias, multiplier) = constant(bias, products, tiny).unwrap();
+            assert!((-30..=-1).contains(&multiplier.shift));
+            for product in [-products, -1, 0, 1, products] {
+                let product = product.clamp(-products, products) as i32;
+                let (old, new) = (bias + product, new_bias + product);
+                assert_eq!(requantize(new, multiplier), requantize(old, tiny), "{bias} {product}");
+            }
+        }
+        let large = Multiplier { mantissa: 1 << 30, shift: -4 };
+        assert_eq!(constant(0, 1000, large), None);
     }
 }
