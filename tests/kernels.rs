@@ -343,7 +343,7 @@ fn add(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
         Term { zero_point: noise.next() as i8, multiplier: multiplier(noise, shift) }
     };
     let terms = [term(noise), term(noise)];
-    let shift = [-17, 2, -29][noise.below(3) as usize];
+    let shift = [-17, -18, -20, 2, -29][noise.below(5) as usize];
     let op = Add { terms, multiplier: multiplier(noise, shift), output: output(noise) };
     Some(Layer { op: Op::Add(op), section: Section::default(), inputs, output: hwc })
 }

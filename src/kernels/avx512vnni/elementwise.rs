@@ -1,5 +1,8 @@
 //! ADD and MUL, 64 elements at a time.
 
+// Loops over indices that are constants once unrolled: iterators put the vectors into memory.
+#![allow(clippy::needless_range_loop)]
+
 use core::arch::x86_64::*;
 
 use super::requantize::{Codes, Fast, double, moved};
@@ -12,27 +15,16 @@ use crate::quant::Multiplier;
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
     let codes = Codes::new(params.output);
-    let [first, second] = params.terms;
-    let (Some(a), Some(b), Some(total)) =
-        (Scaled::of(first), Scaled::of(second), Fast::of(params.multiplier))
-    else {
-        let terms = params.terms.map(|term| (splat(term.zero_point), General::of(term.multiplier)));
-        let [(zero_a, a), (zero_b, b)] = terms;
-        let total = General::of(params.multiplier);
-        let term = |zero, general: &General, codes| {
-            general.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(codes, zero)))
-        };
-        return map(io, &codes, |x, y| {
-            total.steps(_mm512_add_epi32(term(zero_a, &a, x), term(zero_b, &b, y)))
-        });
-    };
-    let sum = |a, b| total.scaled(moved(_mm512_add_epi32(a, b)));
-    match (a.whole, b.whole) {
-        (true, true) => map(io, &codes, |x, y| sum(a.shifted(x), b.shifted(y))),
-        (true, false) => map(io, &codes, |x, y| sum(a.shifted(x), b.scaled(y))),
-        (false, true) => map(io, &codes, |x, y| sum(a.scaled(x), b.shifted(y))),
-        (false, false) => map(io, &codes, |x, y| sum(a.scaled(x), b.scaled(y))),
-    }
+    let exact = Exact::of(params);
+    let near = Near::of(params);
+    blocks(io, |block| {
+        // SAFETY: a block that `blocks` made.
+        let is_done = near.as_ref().is_some_and(|near| unsafe { near.store(&block, &codes) });
+        if !is_done {
+            // SAFETY: as above.
+            unsafe { exact.store(&block, &codes) };
+        }
+    })
 }
 
 /// MUL; false, and nothing is done, when channels are to be repeated.
@@ -43,10 +35,16 @@ pub(super) fn mul(params: &Mul, io: &Io<'_>) -> bool {
     let product =
         |a, b| _mm512_mullo_epi32(_mm512_sub_epi32(a, zero_a), _mm512_sub_epi32(b, zero_b));
     match Fast::of(params.multiplier) {
-        Some(fast) => map(io, &codes, |a, b| fast.scaled(moved(product(a, b)))),
+        Some(fast) => blocks(io, |block| {
+            // SAFETY: a block that `blocks` made.
+            unsafe { block.compute(&codes, |a, b| fast.scaled(moved(product(a, b)))) };
+        }),
         None => {
             let general = General::of(params.multiplier);
-            map(io, &codes, |a, b| general.steps(product(a, b)))
+            blocks(io, |block| {
+                // SAFETY: a block that `blocks` made.
+                unsafe { block.compute(&codes, |a, b| general.steps(product(a, b))) };
+            })
         }
     }
 }
@@ -76,87 +74,184 @@ impl General {
     }
 }
 
-/// A [`Term`] that is shifted right by 1 to 19 bits, or whose multiplier is a power of two.
-///
-/// With `x` the code above zero, at most 9 bits, the doubling high product of `x << 20` and the
-/// mantissa `m` is `h = (x m + 2^10) >> 11`, which `m = 2^11 m1 + m0` makes
-/// `x m1 + ((x m0 + 2^10) >> 11)`: no number has more than 32 bits. Rounding to `e` bits less adds
-/// `2^(e-1) - (x < 0)`.
-struct Scaled {
-    /// The multiplier is a power of two, and nothing is rounded.
-    whole: bool,
-    zero: __m512i,
-    high: __m512i,
-    low: __m512i,
-    /// `2^10`, and `2^(e-1)` eleven bits higher.
-    half: __m512i,
-    /// Bits to shift, right or, with a power of two, left.
-    bits: __m512i,
+/// ADD as it is defined.
+struct Exact {
+    zeros: [__m512i; 2],
+    terms: [General; 2],
+    total: General,
 }
 
-impl Scaled {
+impl Exact {
     #[target_feature(enable = "avx512f")]
-    fn of(term: Term) -> Option<Self> {
-        let Multiplier { mantissa, shift } = term.multiplier;
-        let whole = mantissa == 1 << 30 && (-19..=0).contains(&shift);
-        if !whole && !(-19..0).contains(&shift) {
+    fn of(params: &Add) -> Self {
+        let [a, b] = params.terms;
+        Self {
+            zeros: [splat(a.zero_point), splat(b.zero_point)],
+            terms: [General::of(a.multiplier), General::of(b.multiplier)],
+            total: General::of(params.multiplier),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Block`].
+    // Apart from the code that seldom comes here.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store(&self, block: &Block, codes: &Codes<4>) {
+        let ([zero_a, zero_b], [term_a, term_b]) = (self.zeros, &self.terms);
+        let steps = |a, b| {
+            let a = term_a.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(a, zero_a)));
+            let b = term_b.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(b, zero_b)));
+            self.total.steps(_mm512_add_epi32(a, b))
+        };
+        // SAFETY: the caller's promise.
+        unsafe { block.compute(codes, steps) };
+    }
+}
+
+/// The sum of two terms as a fixed-point number of 32 bits, near enough to the exact one to tell the
+/// step it is rounded to, unless it is next to where that changes.
+struct Near {
+    factors: [__m512i; 2],
+    /// What the zero points subtract, the half that rounds, and the margin.
+    constant: __m512i,
+    /// Bits of the fraction.
+    bits: __m128i,
+    /// Bits of the fraction that are all zero in what is at most twice the margin.
+    decisive: __m512i,
+}
+
+impl Near {
+    #[target_feature(enable = "avx512f")]
+    fn of(params: &Add) -> Option<Self> {
+        let total = params.multiplier;
+        // Terms are steps of 2^20, so that both factors of a code are below one.
+        let valid = |m: Multiplier| m.mantissa > 0 && (-30..=0).contains(&m.shift);
+        if !params.terms.iter().all(|term| valid(term.multiplier)) || !valid(total) {
             return None;
         }
-        let right = shift.unsigned_abs();
-        Some(Self {
-            whole,
-            zero: splat(term.zero_point),
-            high: _mm512_set1_epi32(mantissa >> 11),
-            low: _mm512_set1_epi32(mantissa & 0x7FF),
-            half: _mm512_set1_epi32((1 << 10) + ((1 << right) >> 1 << 11)),
-            bits: _mm512_set1_epi32(if whole { 19 + shift } else { -shift }),
+        (16u32..=24).rev().find_map(|bits| {
+            let factors = params.terms.map(|Term { multiplier, .. }| {
+                let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
+                let right = 62 - 20 - bits as i32 - multiplier.shift - total.shift;
+                let right = right.min(63);
+                (product + (1 << (right - 1))) >> right
+            });
+            let [a, b] = factors;
+            // The factors are rounded by a half at most; terms deviate by one each and their
+            // scaled sum by a half from the exact one before it is shifted for the last time.
+            let deviation = (3u64 << bits) >> -total.shift;
+            let margin = (257 + deviation).next_power_of_two() as i64;
+            let (one, largest) = (1i64 << bits, 255 * (a + b));
+            if largest + one >= 1 << 31 || 64 * margin > one {
+                return None;
+            }
+            let zeros = params.terms.iter().zip(factors);
+            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
+            Some(Self {
+                factors: factors.map(|factor| _mm512_set1_epi32(factor as i32)),
+                constant: _mm512_set1_epi32((one / 2 + margin - zeros) as i32),
+                bits: _mm_cvtsi32_si128(bits as i32),
+                decisive: _mm512_set1_epi32((one - 2 * margin) as i32),
+            })
         })
     }
 
-    /// The term of a power of two.
+    /// Stores the codes of a block; false, and nothing is done, if any is not certain.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn shifted(&self, codes: __m512i) -> __m512i {
-        _mm512_sllv_epi32(_mm512_sub_epi32(codes, self.zero), self.bits)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    fn scaled(&self, codes: __m512i) -> __m512i {
-        let x = _mm512_sub_epi32(codes, self.zero);
-        let high = _mm512_mullo_epi32(x, self.high);
-        // Pairs of 16 bits, of which the second of `low` are zero.
-        let low = _mm512_srai_epi32::<11>(_mm512_dpwssd_epi32(self.half, x, self.low));
-        let negative = _mm512_srai_epi32::<31>(x);
-        let sum = _mm512_add_epi32(_mm512_add_epi32(high, low), negative);
-        _mm512_srav_epi32(sum, self.bits)
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store(&self, block: &Block, codes: &Codes<4>) -> bool {
+        let [factor_a, factor_b] = self.factors;
+        // SAFETY: the caller's promise.
+        let [a, b] = unsafe { block.numbers() };
+        let mut steps = [_mm512_setzero_si512(); 4];
+        let mut uncertain = 0;
+        for v in 0..4 {
+            let (a, b) = (_mm512_mullo_epi32(a[v], factor_a), _mm512_mullo_epi32(b[v], factor_b));
+            let sum = _mm512_add_epi32(_mm512_add_epi32(a, self.constant), b);
+            uncertain |= _mm512_testn_epi32_mask(sum, self.decisive);
+            steps[v] = _mm512_sra_epi32(sum, self.bits);
+        }
+        if uncertain != 0 {
+            return false;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store_in_order(steps, block.to, block.mask) };
+        true
     }
 }
 
-/// Computes every output from the two inputs at its place; false, and nothing is done, when
-/// channels are to be repeated.
+/// Up to 64 adjacent elements of two inputs, readable, and of an output, writable: those of a mask.
+struct Block {
+    from: [*const i8; 2],
+    to: *mut i8,
+    mask: __mmask64,
+}
+
+impl Block {
+    /// The inputs as numbers.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn numbers(&self) -> [[__m512i; 4]; 2] {
+        let mut numbers = [[_mm512_setzero_si512(); 4]; 2];
+        for i in 0..2 {
+            for v in 0..4 {
+                let codes = self.from[i].wrapping_add(LANES * v);
+                numbers[i][v] = match self.mask {
+                    // Nothing to be masked.
+                    // SAFETY: the caller's promise.
+                    0xFFFF_FFFF_FFFF_FFFF => unsafe { widen(codes, !0) },
+                    // SAFETY: the caller's promise.
+                    mask => unsafe { widen(codes, (mask >> (LANES * v)) as __mmask16) },
+                };
+            }
+        }
+        numbers
+    }
+
+    /// Computes the output, 16 elements at a time.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn compute(&self, codes: &Codes<4>, steps: impl Fn(__m512i, __m512i) -> __m512i) {
+        // SAFETY: the caller's promise.
+        let [a, b] = unsafe { self.numbers() };
+        let mut all = [_mm512_setzero_si512(); 4];
+        for v in 0..4 {
+            all[v] = steps(a[v], b[v]);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { codes.store_in_order(all, self.to, self.mask) };
+    }
+}
+
+/// Calls `compute` for every block of the output; false, and nothing is done, when channels are to
+/// be repeated.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn map(io: &Io<'_>, codes: &Codes<4>, steps: impl Fn(__m512i, __m512i) -> __m512i) -> bool {
+fn blocks(io: &Io<'_>, compute: impl Fn(Block)) -> bool {
     runs::each(io, |[a, b], output| {
         if a.len() < output.len() || b.len() < output.len() {
             return;
         }
+        let (a, b) = (a.as_ptr().cast::<i8>(), b.as_ptr().cast::<i8>());
+        let to = output.as_ptr().cast_mut().cast::<i8>();
         for at in (0..output.len()).step_by(BYTES) {
+            let from = [a.wrapping_add(at), b.wrapping_add(at)];
             let mask = first(output.len() - at);
-            let [a, b] = [a, b].map(|cells| cells.as_ptr().cast::<i8>().wrapping_add(at));
-            let mut all = [_mm512_setzero_si512(); 4];
-            for (v, place) in all.iter_mut().enumerate() {
-                let mask = (mask >> (LANES * v)) as __mmask16;
-                // SAFETY: the mask keeps to the inputs.
-                let a = unsafe { widen(a.wrapping_add(LANES * v), mask) };
-                // SAFETY: as above.
-                let b = unsafe { widen(b.wrapping_add(LANES * v), mask) };
-                *place = steps(a, b);
-            }
-            let to = output.as_ptr().cast_mut().cast::<i8>().wrapping_add(at);
-            // SAFETY: the mask keeps to the output.
-            unsafe { codes.store_in_order(all, to, mask) };
+            compute(Block { from, to: to.wrapping_add(at), mask });
         }
     })
 }
