@@ -35,15 +35,19 @@ pub(super) fn mul(params: &Mul, io: &Io<'_>) -> bool {
     let product =
         |a, b| _mm512_mullo_epi32(_mm512_sub_epi32(a, zero_a), _mm512_sub_epi32(b, zero_b));
     match Fast::of(params.multiplier) {
-        Some(fast) => blocks(io, |block| {
-            // SAFETY: a block that `blocks` made.
-            unsafe { block.compute(&codes, |a, b| fast.scaled(moved(product(a, b)))) };
-        }),
-        None => {
-            let general = General::of(params.multiplier);
+        Some(fast) => {
+            let steps = |a, b| fast.scaled(moved(product(a, b)));
             blocks(io, |block| {
                 // SAFETY: a block that `blocks` made.
-                unsafe { block.compute(&codes, |a, b| general.steps(product(a, b))) };
+                unsafe { block.compute(&codes, steps) };
+            })
+        }
+        None => {
+            let general = General::of(params.multiplier);
+            let steps = |a, b| general.steps(product(a, b));
+            blocks(io, |block| {
+                // SAFETY: a block that `blocks` made.
+                unsafe { block.compute(&codes, steps) };
             })
         }
     }
