@@ -6,6 +6,7 @@ use super::requantize::{Columns, Finish};
 use super::vector::{self, CHANNELS, widen};
 use crate::kernels::Path;
 use crate::kernels::packed::driver::{Job, Microkernel};
+use crate::kernels::packed::form::InputForm;
 
 /// Pixels of a tile.
 pub(super) const ROWS: usize = 6;
@@ -19,7 +20,7 @@ pub(super) struct Kernel;
 // SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` inputs of each.
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx2;
-    const WIDTH: usize = 2;
+    type Form = Wide;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let compute = match job.rows {
@@ -33,6 +34,15 @@ unsafe impl Microkernel<ROWS> for Kernel {
         // SAFETY: the caller's promise.
         unsafe { compute(job) }
     }
+}
+
+/// Codes as numbers of 16 bits.
+#[derive(Debug)]
+pub(super) struct Wide;
+
+// SAFETY: what is copied and filled is as long as asked.
+unsafe impl InputForm for Wide {
+    const WIDTH: usize = 2;
 
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.

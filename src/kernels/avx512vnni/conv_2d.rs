@@ -10,7 +10,7 @@ use super::vector::{self, load_codes};
 use crate::kernels::Path;
 use crate::kernels::packed::Rounding;
 use crate::kernels::packed::driver::{Job, Microkernel};
-use crate::kernels::packed::gather::Pieces;
+use crate::kernels::packed::form::{InputForm, Pieces};
 
 /// Pixels of a tile.
 pub(super) const ROWS: usize = 24;
@@ -26,12 +26,20 @@ pub(super) struct Kernel;
 // SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` bytes of each.
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx512Vnni;
+    type Form = Offset;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         // SAFETY: the caller's promise.
         unsafe { tile(job) }
     }
+}
 
+/// Codes with their highest bit inverted, which is 128 more, without sign.
+#[derive(Debug)]
+pub(super) struct Offset;
+
+// SAFETY: what is copied and filled is as long as asked.
+unsafe impl InputForm for Offset {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { vector::copy(to, from, Pieces { len, count: 1, from_step: 0, to_step: 0 }) }

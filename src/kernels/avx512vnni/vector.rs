@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::packed::gather::Pieces;
+use crate::kernels::packed::form::Pieces;
 
 /// Bytes of a vector.
 pub(super) const BYTES: usize = 64;

@@ -7,14 +7,13 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use crate::kernels::neon::SCRATCH;
-use crate::kernels::neon::conv_2d::sum;
+use crate::kernels::neon::form::Codes;
 use crate::kernels::neon::memory::{
-    copy, copy_pieces, fill, load_four, load_next, number_vectors, store_next, store_parts, vectors,
+    load_four, load_next, number_vectors, store_next, store_parts, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -33,9 +32,10 @@ pub(super) unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>
 
 struct Dotprod;
 
-// SAFETY: `tile` reads and writes as the driver says; `copy` and `fill` are exact.
+// SAFETY: `tile` reads and writes as the driver says.
 unsafe impl Microkernel<ROWS> for Dotprod {
     const PATH: Path = Path::Dotprod;
+    type Form = Codes;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
@@ -48,27 +48,6 @@ unsafe impl Microkernel<ROWS> for Dotprod {
         };
         // SAFETY: the caller's promise.
         unsafe { tile(job) };
-    }
-
-    #[inline]
-    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy(to, from, len) };
-    }
-
-    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_pieces(to, from, pieces) };
-    }
-
-    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { fill(to, code, len) };
-    }
-
-    unsafe fn sum(from: *const i8, len: usize) -> i32 {
-        // SAFETY: the caller's promise.
-        unsafe { sum(from, len) }
     }
 }
 

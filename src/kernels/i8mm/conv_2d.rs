@@ -7,14 +7,13 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use crate::kernels::neon::SCRATCH;
-use crate::kernels::neon::conv_2d::sum;
+use crate::kernels::neon::form::Codes;
 use crate::kernels::neon::memory::{
-    copy, copy_pieces, fill, load_four, load_next, number_vectors, store_next, store_parts, vectors,
+    load_four, load_next, number_vectors, store_next, store_parts, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -33,36 +32,16 @@ pub(super) unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>
 
 struct I8mm;
 
-// SAFETY: `tile` reads and writes as the driver says; `copy` and `fill` are exact.
+// SAFETY: `tile` reads and writes as the driver says.
 unsafe impl Microkernel<ROWS> for I8mm {
     const PATH: Path = Path::I8mm;
+    type Form = Codes;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let tile = if job.rows <= 2 { tile::<1, 2> } else { tile::<2, 4> };
         // SAFETY: the caller's promise.
         unsafe { tile(job) };
-    }
-
-    #[inline]
-    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy(to, from, len) };
-    }
-
-    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_pieces(to, from, pieces) };
-    }
-
-    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { fill(to, code, len) };
-    }
-
-    unsafe fn sum(from: *const i8, len: usize) -> i32 {
-        // SAFETY: the caller's promise.
-        unsafe { sum(from, len) }
     }
 }
 

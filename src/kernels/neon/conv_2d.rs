@@ -6,13 +6,11 @@
 
 use core::arch::aarch64::*;
 
-use super::memory::{
-    copy, copy_pieces, fill, load_next, number_vectors, store_lane, store_parts, vectors,
-};
+use super::form::Codes;
+use super::memory::{load_next, number_vectors, store_lane, store_parts, vectors};
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::packed::gather::Pieces;
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
@@ -27,9 +25,10 @@ pub(super) fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &
 
 struct Neon;
 
-// SAFETY: `tile` reads and writes as the driver says; `copy` and `fill` are exact.
+// SAFETY: `tile` reads and writes as the driver says.
 unsafe impl Microkernel<ROWS> for Neon {
     const PATH: Path = Path::Neon;
+    type Form = Codes;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
@@ -43,48 +42,6 @@ unsafe impl Microkernel<ROWS> for Neon {
         // SAFETY: the caller's promise.
         unsafe { tile(job) };
     }
-
-    #[inline]
-    unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { copy(to, from, len) };
-    }
-
-    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
-        // SAFETY: the caller's promise.
-        unsafe { copy_pieces(to, from, pieces) };
-    }
-
-    unsafe fn fill(to: *mut i8, code: i8, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { fill(to, code, len) };
-    }
-
-    unsafe fn sum(from: *const i8, len: usize) -> i32 {
-        // SAFETY: the caller's promise.
-        unsafe { sum(from, len) }
-    }
-}
-
-/// The sum of `len` codes.
-///
-/// # Safety
-///
-/// `len` bytes are readable at `from`.
-#[target_feature(enable = "neon")]
-pub(in crate::kernels) unsafe fn sum(mut from: *const i8, len: usize) -> i32 {
-    let mut sums = vdupq_n_s32(0);
-    for _ in 0..len / 16 {
-        // SAFETY: 16 of the `len` bytes.
-        sums = vpadalq_s16(sums, vpaddlq_s8(unsafe { load_next(&mut from) }));
-    }
-    let mut sum = vaddvq_s32(sums);
-    for _ in 0..len % 16 {
-        // SAFETY: one of the rest.
-        sum = sum.wrapping_add(i32::from(unsafe { from.read() }));
-        from = from.wrapping_add(1);
-    }
-    sum
 }
 
 /// The tile with `R` rows computed, at least those of the job; `FULL_RANGE` is as in

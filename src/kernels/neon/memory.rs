@@ -7,7 +7,7 @@
 use core::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s8, vextq_s8};
 use core::arch::asm;
 
-use crate::kernels::packed::gather::Pieces;
+use crate::kernels::packed::form::Pieces;
 
 /// Loads 16 codes and moves `from` past them.
 ///

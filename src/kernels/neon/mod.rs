@@ -1,10 +1,11 @@
 //! Kernels for Armv8.0 Advanced SIMD, and what the other Arm paths share with them.
 #![allow(unsafe_code)]
 
-pub(in crate::kernels) mod conv_2d;
+mod conv_2d;
 mod copy;
 pub(in crate::kernels) mod depthwise_conv_2d;
 mod elementwise;
+pub(in crate::kernels) mod form;
 #[cfg(not(feature = "std"))]
 pub(in crate::kernels) mod identification;
 pub(in crate::kernels) mod memory;

@@ -4,8 +4,8 @@
 use core::ops::Range;
 
 use super::PackedConv2d;
-use super::driver::{Microkernel, repeat_first};
-use super::gather::Pieces;
+use super::driver::repeat_first;
+use super::form::{InputForm, Pieces};
 use crate::kernels::Window;
 use crate::tensor::{Hwc, View};
 
@@ -179,13 +179,13 @@ impl<'a> Band<'a> {
     /// # Safety
     ///
     /// The patch is no larger than [`patch`](Self::patch) says, the memory is writable, and the
-    /// core can execute the path of `M`.
-    pub(super) unsafe fn copy<M: Microkernel<ROWS>, const ROWS: usize>(&mut self, patch: &Patch) {
+    /// core can execute the path of `F`.
+    pub(super) unsafe fn copy<F: InputForm>(&mut self, patch: &Patch) {
         if self.patch == *patch {
             return;
         }
         self.patch = patch.clone();
-        self.steps = self.steps_for(patch, M::WIDTH);
+        self.steps = self.steps_for(patch, F::WIDTH);
         let [row_step, pixel] = self.steps.inputs;
         let [rows, columns] = &self.axes;
         let c = self.input.hwc().c as usize;
@@ -199,7 +199,7 @@ impl<'a> Band<'a> {
             let to = unsafe { self.memory.add(row * row_step) };
             if !inside.contains(&row) || within.is_empty() {
                 // SAFETY: a row.
-                unsafe { M::fill(to, self.zero, wide * c) };
+                unsafe { F::fill(to, self.zero, wide * c) };
                 continue;
             }
             let y = first_row + (row - inside.start) * rows.source_step();
@@ -208,7 +208,7 @@ impl<'a> Band<'a> {
             let from_step = source * self.input.layout().pixel_stride as usize;
             debug_assert!(cells.len() >= (within.len() - 1) * from_step + c);
             // SAFETY: the padding before the image.
-            unsafe { M::fill(to, self.zero, within.start * c) };
+            unsafe { F::fill(to, self.zero, within.start * c) };
             let at = to.wrapping_add(within.start * pixel);
             let rest = to.wrapping_add(within.end * pixel);
             let pieces = match from_step == c {
@@ -216,14 +216,14 @@ impl<'a> Band<'a> {
                 false => Pieces { len: c, count: within.len(), from_step, to_step: pixel },
             };
             // SAFETY: the cells are those of the pixels inside the image, for which there is room.
-            unsafe { M::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
+            unsafe { F::copy_pieces(at, cells.as_ptr().cast::<i8>(), pieces) };
             // SAFETY: the padding behind the image.
-            unsafe { M::fill(rest, self.zero, (wide - within.end) * c) };
+            unsafe { F::fill(rest, self.zero, (wide - within.end) * c) };
         }
         // SAFETY: all rows are in the memory, and there is room for this behind them.
         let end = unsafe { self.memory.add(all * row_step) };
         // SAFETY: as above.
-        unsafe { M::fill(end, 0, self.fill) };
+        unsafe { F::fill(end, 0, self.fill) };
     }
 
     /// Calls `each` for the outputs of every row among `count` from (`y`, `x`) on, which are in the

@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::driver::{Microkernel, repeat_first};
+use super::driver::repeat_first;
+use super::form::InputForm;
 use super::{MAX_RUNS, PackedConv2d};
 use crate::kernels::Window;
 use crate::tensor::{Hwc, Layout, View};
@@ -80,8 +81,8 @@ impl<'a> Direct<'a> {
     /// # Safety
     ///
     /// The padding is in its place if windows touch any, and the spare pixel is writable if one
-    /// is needed; the core can execute the path of `M`.
-    pub(super) unsafe fn pixels<M: Microkernel<ROWS>, const ROWS: usize>(
+    /// is needed; the core can execute the path of `F`.
+    pub(super) unsafe fn pixels<F: InputForm, const ROWS: usize>(
         &self,
         inputs: &mut [[*const i8; ROWS]],
         [mut y, mut x]: [usize; 2],
@@ -104,7 +105,7 @@ impl<'a> Direct<'a> {
         while !together && row < count && x < self.width {
             let len = (self.width - x).min(count - row);
             // SAFETY: the caller's promise.
-            unsafe { self.line::<M, ROWS>(inputs, row, [y, x], len) };
+            unsafe { self.line::<F, ROWS>(inputs, row, [y, x], len) };
             row += len;
             (y, x) = (y + 1, 0);
         }
@@ -120,7 +121,7 @@ impl<'a> Direct<'a> {
     /// # Safety
     ///
     /// As [`pixels`](Self::pixels).
-    unsafe fn line<M: Microkernel<ROWS>, const ROWS: usize>(
+    unsafe fn line<F: InputForm, const ROWS: usize>(
         &self,
         inputs: &mut [[*const i8; ROWS]],
         row: usize,
@@ -153,7 +154,7 @@ impl<'a> Direct<'a> {
                 }
                 if self.run > c as usize && end > start {
                     // SAFETY: the caller's promise.
-                    unsafe { self.end::<M, ROWS>(run, row..row + len) };
+                    unsafe { self.end::<F, ROWS>(run, row..row + len) };
                 }
                 first = first.wrapping_add(self.steps[1]);
             }
@@ -166,7 +167,7 @@ impl<'a> Direct<'a> {
     ///
     /// As [`pixels`](Self::pixels).
     #[inline]
-    unsafe fn end<M: Microkernel<ROWS>, const ROWS: usize>(
+    unsafe fn end<F: InputForm, const ROWS: usize>(
         &self,
         run: &mut [*const i8; ROWS],
         rows: Range<usize>,
@@ -179,7 +180,7 @@ impl<'a> Direct<'a> {
                 let Some(pixel) = cells.get(at..) else { continue };
                 // SAFETY: what is left of the image is less than a run; the check of the
                 // parameters leaves no other pixel that ends too early.
-                unsafe { M::copy(self.spare, pixel.as_ptr().cast(), pixel.len()) };
+                unsafe { F::copy(self.spare, pixel.as_ptr().cast(), pixel.len()) };
                 *input = self.spare;
             }
         }

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::band::{Band, Patch};
 use super::direct::Direct;
-use super::gather::Pieces;
+use super::form::InputForm;
 use super::group::Group;
 use super::{Access, MAX_RUNS, PackedConv2d, Packing};
 use crate::kernels::{Io, Path};
@@ -43,14 +43,14 @@ pub(crate) struct Job<'a, const ROWS: usize> {
 ///
 /// # Safety
 ///
-/// [`tile`](Self::tile) reads `run` bytes at each input and writes `stored` bytes at each
-/// output of the first `rows`, no others; [`copy`](Self::copy) reads and writes `len` bytes.
+/// [`tile`](Self::tile) reads `run` inputs at each input, as long as [`Form`](Self::Form) makes
+/// them, and writes `stored` bytes at each output of the first `rows`, no others.
 pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
 
-    /// Bytes of an input that [`copy`](Self::copy) has written.
-    const WIDTH: usize = 1;
+    /// How inputs that are copied are to be.
+    type Form: InputForm;
 
     /// Computes the tile, panel after panel.
     ///
@@ -58,44 +58,6 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     ///
     /// The core can execute the path's instructions, and the pointers are as [`Job`] says.
     unsafe fn tile(job: &Job<'_, ROWS>);
-
-    /// Copies `len` input codes in the form that [`tile`](Self::tile) wants.
-    ///
-    /// # Safety
-    ///
-    /// The core can execute the path's instructions; `from` is readable and `to` writable for
-    /// `len` bytes; they do not overlap.
-    unsafe fn copy(to: *mut i8, from: *const i8, len: usize);
-
-    /// Copies pieces of input codes in the form that [`tile`](Self::tile) wants.
-    ///
-    /// # Safety
-    ///
-    /// As [`copy`](Self::copy) for each piece.
-    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
-        for i in 0..pieces.count {
-            // SAFETY: where the caller says a piece is written.
-            let to = unsafe { to.add(i * pieces.to_step) };
-            // SAFETY: where the caller says it is read.
-            let from = unsafe { from.add(i * pieces.from_step) };
-            // SAFETY: the caller's promise.
-            unsafe { Self::copy(to, from, pieces.len) };
-        }
-    }
-
-    /// Fills `len` bytes with the input code `code` in the form that [`tile`](Self::tile) wants.
-    ///
-    /// # Safety
-    ///
-    /// `to` is writable for `len` bytes.
-    unsafe fn fill(to: *mut i8, code: i8, len: usize);
-
-    /// The sum of `len` inputs, as [`copy`](Self::copy) left them.
-    ///
-    /// # Safety
-    ///
-    /// The core can execute the path's instructions; `from` is readable for `len` bytes.
-    unsafe fn sum(from: *const i8, len: usize) -> i32;
 }
 
 /// Memory for a band and gathered inputs, or for a padding pixel and a spare one.
@@ -157,16 +119,16 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             let spare = scratch.wrapping_add(run);
             if 2 * run <= SCRATCH {
                 // SAFETY: the first of two runs that fit into the scratch: a pixel of padding.
-                unsafe { M::fill(scratch, params.input_zero_point, run) };
+                unsafe { M::Form::fill(scratch, params.input_zero_point, run) };
                 // SAFETY: the second, the spare pixel.
-                unsafe { M::fill(spare, 0, run) };
+                unsafe { M::Form::fill(spare, 0, run) };
             } else if params.needs_spare(input.hwc(), output.hwc(), run) {
                 return;
             }
             (Source::Direct(Direct::new(*input, params, run, output.hwc(), scratch, spare)), ROWS)
         }
         Access::Band => {
-            (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::WIDTH)), ROWS)
+            (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::Form::WIDTH)), ROWS)
         }
         Access::Gather => {
             let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
@@ -175,7 +137,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 let end = scratch.wrapping_add(row * run + runs.len as usize);
                 // SAFETY: the end of one of `rows` runs, which fit into the scratch. The weights
                 // for what fills up a run are zero.
-                unsafe { M::fill(end, 0, fill) };
+                unsafe { M::Form::fill(end, 0, fill) };
             }
             let rest = scratch.wrapping_add(gathered);
             (Source::Gather(Band::new(*input, params, fill, rest, SCRATCH - gathered)), rows)
@@ -223,7 +185,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         for patch in patches.clone() {
             if let Source::Band(band) | Source::Gather(band) = &mut source {
                 // SAFETY: `Band::patch` has found the extents; the core can execute the path.
-                unsafe { band.copy::<M, ROWS>(&patch) };
+                unsafe { band.copy::<M::Form>(&patch) };
             }
             let pixels = patch.pixels();
             // Tiles of about the same size, so that none is a mere rest: the first have one pixel
@@ -239,7 +201,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     Source::Direct(direct) => {
                         // SAFETY: padding and spare pixel are in the scratch; the core can execute
                         // the path.
-                        unsafe { direct.pixels::<M, ROWS>(inputs, [y, x], rows) }
+                        unsafe { direct.pixels::<M::Form, ROWS>(inputs, [y, x], rows) }
                     }
                     Source::Band(band) => {
                         band.pixels(inputs, [y, x], rows);
@@ -248,7 +210,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     Source::Gather(band) => {
                         // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
                         // path, which is one that copies codes as they are.
-                        unsafe { band.gather::<M, ROWS>(scratch, run, [y, x], rows) };
+                        unsafe { band.gather::<M::Form>(scratch, run, [y, x], rows) };
                         for (row, input) in inputs.as_flattened_mut().iter_mut().enumerate() {
                             *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
                         }
@@ -267,7 +229,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     for (row, addend) in addends.iter_mut().enumerate().take(rows) {
                         let starts = inputs.iter().filter_map(|run| run.get(row));
                         // SAFETY: the inputs have just been located, copied or gathered.
-                        let sums = starts.map(|&input| unsafe { M::sum(input, len) });
+                        let sums = starts.map(|&input| unsafe { M::Form::sum(input, len) });
                         let sum = sums.fold(0, i32::wrapping_add);
                         let zero = i32::from(params.weight_zero_point);
                         *addend = all.wrapping_sub(sum).wrapping_mul(zero);

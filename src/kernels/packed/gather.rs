@@ -1,20 +1,7 @@
 //! The inputs of neighbouring output pixels, copied from a band side by side: a run for each.
 
 use super::band::{Band, Steps};
-use super::driver::Microkernel;
-
-/// Pieces of memory to copy, each `len` bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pieces {
-    /// Bytes of a piece.
-    pub(crate) len: usize,
-    /// Pieces.
-    pub(crate) count: usize,
-    /// Bytes from one to the next where they are read.
-    pub(crate) from_step: usize,
-    /// Bytes from one to the next where they are written.
-    pub(crate) to_step: usize,
-}
+use super::form::{InputForm, Pieces};
 
 impl Band<'_> {
     /// Writes the inputs of `count` output pixels from `start` on, which are in the patch, to `to`:
@@ -22,9 +9,9 @@ impl Band<'_> {
     ///
     /// # Safety
     ///
-    /// `to` is writable for a run per pixel; the core can execute the path of `M`, which leaves
+    /// `to` is writable for a run per pixel; the core can execute the path of `F`, which leaves
     /// codes as they are when it copies them.
-    pub(super) unsafe fn gather<M: Microkernel<ROWS>, const ROWS: usize>(
+    pub(super) unsafe fn gather<F: InputForm>(
         &self,
         to: *mut i8,
         run: usize,
@@ -41,7 +28,7 @@ impl Band<'_> {
                     let pieces = Pieces { len: piece, count, from_step, to_step: run };
                     // SAFETY: the copy has all taps of the pixels in the patch; the caller's
                     // promise for `to`.
-                    unsafe { M::copy_pieces(to, from, pieces) };
+                    unsafe { F::copy_pieces(to, from, pieces) };
                     (to, from) = (to.wrapping_add(piece), from.wrapping_add(tap_step));
                 }
                 first = first.wrapping_add(row_step);

@@ -13,7 +13,9 @@ mod direct;
 #[allow(unsafe_code)]
 pub(crate) mod driver;
 #[allow(unsafe_code)]
-pub(crate) mod gather;
+pub(crate) mod form;
+#[allow(unsafe_code)]
+mod gather;
 mod group;
 mod packing;
 mod wide;

@@ -1,0 +1,63 @@
+//! The form in which a path's microkernel wants inputs that are copied.
+
+/// Pieces of memory to copy, each `len` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pieces {
+    /// Bytes of a piece.
+    pub(crate) len: usize,
+    /// Pieces.
+    pub(crate) count: usize,
+    /// Bytes from one to the next where they are read.
+    pub(crate) from_step: usize,
+    /// Bytes from one to the next where they are written.
+    pub(crate) to_step: usize,
+}
+
+/// How inputs are copied for a microkernel.
+///
+/// # Safety
+///
+/// [`copy`](Self::copy), [`copy_pieces`](Self::copy_pieces) and [`fill`](Self::fill) write
+/// [`WIDTH`](Self::WIDTH) bytes per input, no others.
+pub(crate) unsafe trait InputForm {
+    /// Bytes of an input that was copied.
+    const WIDTH: usize = 1;
+
+    /// Copies `len` input codes.
+    ///
+    /// # Safety
+    ///
+    /// The core can execute the path's instructions; `from` is readable for `len` bytes and `to`
+    /// writable for `len` inputs; they do not overlap.
+    unsafe fn copy(to: *mut i8, from: *const i8, len: usize);
+
+    /// Copies pieces of input codes.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy`](Self::copy) for each piece.
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        for i in 0..pieces.count {
+            // SAFETY: where the caller says a piece is written.
+            let to = unsafe { to.add(i * pieces.to_step) };
+            // SAFETY: where the caller says it is read.
+            let from = unsafe { from.add(i * pieces.from_step) };
+            // SAFETY: the caller's promise.
+            unsafe { Self::copy(to, from, pieces.len) };
+        }
+    }
+
+    /// Writes the input code `code` `len` times.
+    ///
+    /// # Safety
+    ///
+    /// The core can execute the path's instructions; `to` is writable for `len` inputs.
+    unsafe fn fill(to: *mut i8, code: i8, len: usize);
+
+    /// The sum of `len` inputs that were copied.
+    ///
+    /// # Safety
+    ///
+    /// The core can execute the path's instructions; `from` is readable for `len` inputs.
+    unsafe fn sum(from: *const i8, len: usize) -> i32;
+}
