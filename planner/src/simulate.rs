@@ -6,8 +6,9 @@
 //!
 //! As in the runtime, a frame goes into the lane of the team of the next stage that would be
 //! done with it first by what is predicted, teams take whole frames in the order of their lane,
-//! and a slot is free again when the sink has had its frame, in the order of submission. Clusters
-//! slow each other only while both are busy. The same inputs give the same outcome on every
+//! and a slot is free again when the sink has had its frame, in the order of submission. A
+//! saturated source and its sink are a core of the first team, between its frames. Clusters slow
+//! each other only while both are busy. The same inputs give the same outcome on every
 //! machine.
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use crate::plan::{ClusterSet, Plan};
 /// When frames come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Source {
-    /// Whenever there is a slot.
+    /// Whenever there is a slot and the first team is between frames.
     Saturated,
     /// By the clock.
     Paced {
@@ -56,7 +57,7 @@ impl Simulation {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Mean time between frames at the sink.
+    /// Mean time between frames that are done, and all before them.
     pub period_ns: f64,
     /// From a frame's slot to the sink.
     pub latency: Distribution,
@@ -166,7 +167,8 @@ struct Run<'a> {
     /// Index of the first team of each stage, and one past the last.
     first_team: Vec<usize>,
     now: f64,
-    noise: Noise,
+    /// Of the noise of frames at stages.
+    seed: u64,
     arrivals: Vec<f64>,
     frames: Vec<Frame>,
     released: usize,
@@ -192,10 +194,10 @@ pub fn simulate_traced(costs: &Costs, plan: &Plan, simulation: Simulation) -> (O
 }
 
 /// The least number of slots, up to `most`, with which a saturated pipeline is as fast as with
-/// `most`, but for half a percent, when the times of frames vary by up to the share `jitter`.
+/// `most`, but for a percent, when the times of frames vary by up to the share `jitter`.
 #[must_use]
 pub fn least_slots(costs: &Costs, plan: &Plan, most: usize, jitter: f64) -> usize {
-    const TOLERANCE: f64 = 1.005;
+    const TOLERANCE: f64 = 1.01;
     let simulation = |slots| Simulation { jitter, ..Simulation::saturated(slots) };
     let period_ns = |slots| simulate(costs, plan, simulation(slots)).period_ns;
     let bound = period_ns(most) * TOLERANCE;
@@ -240,7 +242,7 @@ impl<'a> Run<'a> {
             teams,
             first_team,
             now: 0.0,
-            noise,
+            seed: noise.next_bits(),
             arrivals,
             frames: Vec::new(),
             released: 0,
@@ -253,14 +255,33 @@ impl<'a> Run<'a> {
 
     fn run(mut self) -> (Outcome, Vec<Span>) {
         while self.released < self.simulation.frames {
-            self.submit();
+            if self.is_attended() {
+                self.submit();
+            }
             for team in 0..self.teams.len() {
                 self.start(team);
             }
             self.advance();
+            if self.is_attended() {
+                self.release();
+            }
         }
         let spans = std::mem::take(&mut self.spans);
         (self.outcome(), spans)
+    }
+
+    /// Whether someone is there to feed the pipeline and to take what is done.
+    fn is_attended(&self) -> bool {
+        let is_at_work = self.teams.first().is_some_and(|team| team.current.is_some());
+        self.simulation.source != Source::Saturated || !is_at_work
+    }
+
+    /// Hands over what is done to the sink.
+    fn release(&mut self) {
+        while self.frames.get(self.released).is_some_and(|frame| frame.done.is_some()) {
+            self.release_ns.push(self.now);
+            self.released += 1;
+        }
     }
 
     /// Lets frames that have come into free slots.
@@ -306,7 +327,9 @@ impl<'a> Run<'a> {
         }
         if let Some((frame, queued)) = team.lane.pop_front() {
             self.waits[team.stage] += self.now - queued;
-            let work_ns = team.work_ns * (1.0 + jitter * self.noise.next());
+            // By frame and stage, so that runs that differ in slots compare.
+            let mut noise = Noise(self.seed ^ ((frame as u64) << 16 | team.stage as u64));
+            let work_ns = team.work_ns * (1.0 + jitter * noise.next());
             let (since, handover_ns) = (self.now, team.handover_ns);
             team.current = Some(Current { frame, since, handover_ns, work_ns });
         }
@@ -349,19 +372,16 @@ impl<'a> Run<'a> {
                 self.frames[frame].done = Some(self.now);
             }
         }
-        while self.frames.get(self.released).is_some_and(|frame| frame.done.is_some()) {
-            self.release_ns.push(self.now);
-            self.released += 1;
-        }
     }
 
     fn outcome(self) -> Outcome {
         let counted = self.simulation.frames / 4..self.simulation.frames;
         let count = counted.len() as f64;
         let released = |frame: usize| self.release_ns[frame];
+        let done = |frame: usize| self.frames[frame].done.unwrap_or(0.0);
+        let all_done = |frames: usize| (0..frames).map(done).fold(0.0, f64::max);
         // From the last frame that is not counted, or from the start if all are.
-        let start = counted.start.checked_sub(1).map_or(0.0, released);
-        let period_ns = (released(counted.end - 1) - start) / count;
+        let period_ns = (all_done(counted.end) - all_done(counted.start)) / count;
         let mean = |of: &dyn Fn(usize) -> f64| counted.clone().map(of).sum::<f64>() / count;
         let latency = |frame: usize| released(frame) - self.frames[frame].submitted;
         let stage = |stage: usize| StageOutcome {
@@ -378,9 +398,7 @@ impl<'a> Run<'a> {
             source_wait_ns: mean(&|frame| {
                 self.frames[frame].submitted - self.frames[frame].arrived
             }),
-            sink_wait_ns: mean(&|frame| {
-                released(frame) - self.frames[frame].done.unwrap_or(released(frame))
-            }),
+            sink_wait_ns: mean(&|frame| released(frame) - done(frame)),
             stages: (0..self.longest.len()).map(stage).collect(),
         }
     }
@@ -395,11 +413,16 @@ fn rest(left: f64, step: f64) -> f64 {
 struct Noise(u64);
 
 impl Noise {
-    /// The next number, from -1 to 1.
-    fn next(&mut self) -> f64 {
+    /// The next 64 bits.
+    fn next_bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        mixed ^ (mixed >> 31)
+    }
+
+    /// The next number, from -1 to 1.
+    fn next(&mut self) -> f64 {
+        (self.next_bits() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 }

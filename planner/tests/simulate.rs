@@ -76,6 +76,19 @@ fn teams_of_a_stage_share_frames_by_their_speed() {
 }
 
 #[test]
+fn a_team_that_is_fed_by_another_needs_frames_to_go_on_with() {
+    let costs = costs(&[&[10.0]], 2);
+    let plan = Plan::one_stage(1, vec![Team { cluster: 0, cores: 1 }; 2]);
+    // A frame to work at and one more for the other team, whose turn comes in mid-frame; one and
+    // one in the same way for the first.
+    let outcome =
+        |slots| simulate(&costs, &plan, Simulation { jitter: 0.2, ..Simulation::saturated(slots) });
+    assert!(outcome(2).period_ns > 5.5);
+    assert!(outcome(5).period_ns < 5.1);
+    assert_eq!(least_slots(&costs, &plan, 8, 0.2), 4);
+}
+
+#[test]
 fn a_slow_source_sets_the_pace() {
     let costs = costs(&[&[3.0, 100.0], &[100.0, 5.0]], 1);
     let source = Source::Paced { interval_ns: 10.0, jitter: 0.0 };
