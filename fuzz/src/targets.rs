@@ -54,7 +54,7 @@ pub fn tflite(bytes: &[u8]) -> Corpus {
     let Ok(network) = lower::lower(&graph) else { return Corpus::Keep };
     // One of several layouts of the weights.
     let path = Path::ALL[bytes.len() / 12 % Path::ALL.len()];
-    let Ok(network) = pack(&network, &[path]) else { return Corpus::Keep };
+    let Ok(network) = pack(&network, &[path.into()]) else { return Corpus::Keep };
     let model = network.check().expect("the tables were checked when they were made");
     if !is_small(&model) {
         return Corpus::Keep;

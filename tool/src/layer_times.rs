@@ -95,7 +95,7 @@ const PROBE: Duration = Duration::from_millis(200);
 ///
 /// The pipeline does not start, or fails.
 pub fn peak(machine: &Machine, path: kernels::Path) -> Result<f64, CommandError> {
-    let loaded = from_bytes(&zoo::busy_convolution(), Some("tflite"), &[path])?;
+    let loaded = from_bytes(&zoo::busy_convolution(), Some("tflite"), &[path.into()])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let planner = Planner::new(model, path);

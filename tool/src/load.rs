@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use pipeit_rt::artefact::{ArtefactError, MAGIC};
-use pipeit_rt::kernels;
 
 use crate::artefact::{self, AlignedBytes, WriteError};
 use crate::graph::OpRef;
 use crate::import::{self, ImportError};
 use crate::lower::{self, LowerError};
 use crate::network::{FileTensor, Folded, Network};
-use crate::pack::pack;
+use crate::pack::{PackTarget, pack};
 
 /// A network read from a file.
 #[derive(Debug)]
@@ -68,16 +67,16 @@ pub enum LoadReason {
     Artefact(#[from] ArtefactError),
 }
 
-/// Reads a network, and packs it for `paths`, or an artefact, which is packed already; which of
+/// Reads a network, and packs it for `targets`, or an artefact, which is packed already; which of
 /// them it is, its first bytes say.
 ///
 /// # Errors
 ///
 /// [`LoadError`], which names the file.
-pub fn load(file: &Path, paths: &[kernels::Path]) -> Result<Loaded, LoadError> {
+pub fn load(file: &Path, targets: &[PackTarget]) -> Result<Loaded, LoadError> {
     let bytes = fs::read(file).map_err(LoadReason::from);
     bytes
-        .and_then(|bytes| from_bytes(&bytes, file.extension().and_then(|e| e.to_str()), paths))
+        .and_then(|bytes| from_bytes(&bytes, file.extension().and_then(|e| e.to_str()), targets))
         .map_err(|reason| LoadError { path: file.to_owned(), reason: Box::new(reason) })
 }
 
@@ -89,11 +88,11 @@ pub fn load(file: &Path, paths: &[kernels::Path]) -> Result<Loaded, LoadError> {
 pub fn from_bytes(
     bytes: &[u8],
     extension: Option<&str>,
-    paths: &[kernels::Path],
+    targets: &[PackTarget],
 ) -> Result<Loaded, LoadReason> {
     if bytes.get(4..8) == Some(b"TFL3") || extension == Some("tflite") {
         let network = lower::lower(&import::tflite(bytes)?)?;
-        let bytes = artefact::write(&pack(&network, paths)?.model(), &[], &[])?;
+        let bytes = artefact::write(&pack(&network, targets)?.model(), &[], &[])?;
         let Network { info, folded, file_tensors, .. } = network;
         Ok(Loaded { bytes, origin: Some(Origin { info, folded, file_tensors }) })
     } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {

@@ -1,11 +1,14 @@
 //! The machine to run on: what there is, or what the flags declare.
 
+use std::fs;
+
 use pipeit_planner::board::Board;
 use pipeit_rt::Model;
 use pipeit_rt::kernels::Path;
 use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_rt::topology::{MAX_CLUSTERS, MAX_CORES};
 
+use crate::pack::PackTarget;
 use crate::session::KERNELS;
 
 /// Flags that choose among the machine's cores.
@@ -116,11 +119,18 @@ impl CoreArgs {
         }
     }
 
-    /// The kernel path to pack a network for: the one asked for, or the fastest here.
+    /// What to pack a network for: the path asked for, or the fastest here, and the caches of
+    /// the CPUs to use, where these can execute it.
     #[must_use]
-    pub fn target(&self) -> Path {
-        let fastest = || KERNELS.iter().find(|table| (table.supported)());
-        self.path.or_else(|| fastest().map(|table| table.path)).unwrap_or(Path::Reference)
+    pub fn target(&self) -> PackTarget {
+        let here = || KERNELS.iter().filter(|table| (table.supported)()).map(|table| table.path);
+        let path = self.path.or_else(|| here().next()).unwrap_or(Path::Reference);
+        let caches = here().any(|supported| supported == path).then(|| self.cpus().ok()).flatten();
+        let l2_bytes = caches.into_iter().flatten().filter_map(l2_bytes).min();
+        match l2_bytes {
+            Some(l2_bytes) => PackTarget { path, l2_bytes },
+            None => path.into(),
+        }
     }
 
     /// The kernel path to plan `model` for: the one asked for, or the first it is packed for.
@@ -129,19 +139,20 @@ impl CoreArgs {
         self.path.or_else(|| model.paths.first().copied()).unwrap_or(Path::Reference)
     }
 
-    /// As [`target`](Self::target), but one this program has and this CPU can execute.
+    /// As [`target`](Self::target), but for kernels this program has and this CPU can execute.
     ///
     /// # Errors
     ///
     /// [`MachineError::PathNotLinked`], [`MachineError::PathNotSupported`].
-    pub fn path(&self) -> Result<Path, MachineError> {
-        let path = self.target();
+    pub fn own_target(&self) -> Result<PackTarget, MachineError> {
+        let target = self.target();
+        let path = target.path;
         let table = KERNELS.iter().find(|table| table.path == path);
         let table = table.ok_or_else(|| MachineError::PathNotLinked {
             path,
             known: join(KERNELS.iter().map(|table| table.path)),
         })?;
-        if (table.supported)() { Ok(path) } else { Err(MachineError::PathNotSupported { path }) }
+        if (table.supported)() { Ok(target) } else { Err(MachineError::PathNotSupported { path }) }
     }
 }
 
@@ -250,6 +261,16 @@ fn parse_cpus(text: &str, present: &[usize]) -> Result<Vec<usize>, MachineError>
     Ok(cpus)
 }
 
+/// Bytes of the second-level cache of a CPU, where the system tells.
+fn l2_bytes(cpu: usize) -> Option<u32> {
+    let cache = |index: usize| format!("/sys/devices/system/cpu/cpu{cpu}/cache/index{index}");
+    let read = |file: String| fs::read_to_string(file).ok();
+    let is_second =
+        |folder: &String| read(format!("{folder}/level")).is_some_and(|level| level.trim() == "2");
+    let size = read(format!("{}/size", (0..4).map(cache).find(is_second)?))?;
+    size.trim().strip_suffix('K')?.parse::<u32>().ok()?.checked_mul(1 << 10)
+}
+
 fn parse_path(text: &str) -> Result<Path, String> {
     let known = || join(Path::ALL);
     let path = Path::ALL.into_iter().find(|path| path.name() == text);
@@ -298,8 +319,8 @@ mod tests {
     #[test]
     fn a_path_without_kernels_is_refused() {
         let args = |path| CoreArgs { path: Some(path), ..CoreArgs::default() };
-        assert_eq!(args(Path::Reference).path(), Ok(Path::Reference));
-        let error = args(Path::I8mm).path().unwrap_err();
+        assert_eq!(args(Path::Reference).own_target().unwrap().path, Path::Reference);
+        let error = args(Path::I8mm).own_target().unwrap_err();
         assert!(error.to_string().contains("i8mm"), "{error}");
         assert!(parse_path("sse2").unwrap_err().contains("reference, neon"));
     }

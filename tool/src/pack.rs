@@ -16,6 +16,34 @@ use crate::lower::LowerError;
 use crate::lower::weights::Section;
 use crate::network::Network;
 
+/// A kernel path to pack for, and the cache of the cores that will run it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackTarget {
+    /// The path.
+    pub path: Path,
+    /// Bytes of the second-level cache; of the smallest, where clusters differ.
+    pub l2_bytes: u32,
+}
+
+impl From<Path> for PackTarget {
+    /// With the second-level cache that cores of the path have at least.
+    fn from(path: Path) -> Self {
+        let l2_kib = match path {
+            Path::Avx512Vnni => 1024,
+            _ => 512,
+        };
+        Self { path, l2_bytes: l2_kib << 10 }
+    }
+}
+
+impl PackTarget {
+    /// Bytes of filters that are gone through for every tile of pixels: half of the cache, beside
+    /// activations.
+    const fn block_bytes(self) -> u32 {
+        self.l2_bytes / 2
+    }
+}
+
 /// A network with the parameters of some paths.
 #[derive(Debug)]
 pub struct Packed<'a> {
@@ -43,17 +71,18 @@ impl Packed<'_> {
     }
 }
 
-/// Packs `network` for each of `paths`, which must not be empty.
+/// Packs `network` for each of `targets`, whose paths differ and which must not be empty.
 ///
 /// # Errors
 ///
 /// The packed weights are too large for the format.
-pub fn pack<'a>(network: &'a Network, paths: &[Path]) -> Result<Packed<'a>, LowerError> {
+pub fn pack<'a>(network: &'a Network, targets: &[PackTarget]) -> Result<Packed<'a>, LowerError> {
     let [tables, _] = &network.sections;
-    let mut packed =
-        Packed { network, paths: paths.to_vec(), ops: Vec::new(), sections: vec![tables.clone()] };
-    for (number, &path) in (1..).zip(paths) {
-        let mut packer = Packer { network, path, section: Section::new(number) };
+    let paths = targets.iter().map(|target| target.path).collect();
+    let mut packed = Packed { network, paths, ops: Vec::new(), sections: vec![tables.clone()] };
+    for (number, target) in (1..).zip(targets) {
+        let (path, block_bytes) = (target.path, target.block_bytes());
+        let mut packer = Packer { network, path, block_bytes, section: Section::new(number) };
         for (index, op) in network.ops.iter().enumerate() {
             packed.ops.push(packer.op(index, op)?);
         }
@@ -62,18 +91,10 @@ pub fn pack<'a>(network: &'a Network, paths: &[Path]) -> Result<Packed<'a>, Lowe
     Ok(packed)
 }
 
-/// Bytes of filters that are gone through for every tile of pixels: what a second-level cache
-/// holds beside activations.
-const fn block_bytes(path: Path) -> u32 {
-    match path {
-        Path::Avx2 | Path::Avx512Vnni => 512 << 10,
-        _ => 256 << 10,
-    }
-}
-
 struct Packer<'a> {
     network: &'a Network,
     path: Path,
+    block_bytes: u32,
     section: Section,
 }
 
@@ -220,7 +241,7 @@ impl Packer<'_> {
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
         let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
         let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
-        op.block = (block_bytes(self.path) / panel_bytes).clamp(1, u16::MAX.into()) as u16;
+        op.block = (self.block_bytes / panel_bytes).clamp(1, u16::MAX.into()) as u16;
         op.weights = self.section.codes(&weights)?;
         op.columns = self.section.integers(&columns.table(self.path, &packing, dense))?;
         Ok(Some(Op::PackedConv2d(op)))
@@ -466,6 +487,25 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_are_gone_through_in_halves_of_the_cache() {
+        let digits = include_bytes!("../data/digits/digits.tflite");
+        let network = crate::lower::lower(&crate::import::tflite(digits).unwrap()).unwrap();
+        let blocks = |l2_bytes: u32| {
+            let packed = pack(&network, &[PackTarget { path: Path::Neon, l2_bytes }]).unwrap();
+            let conv = |op: &Op| match op {
+                Op::PackedConv2d(conv) => Some((conv.block, conv.weights.len)),
+                _ => None,
+            };
+            packed.ops.iter().filter_map(conv).collect::<Vec<_>>()
+        };
+        let (small, large) = (blocks(16 << 10), blocks(1 << 20));
+        assert!(small.iter().any(|&(block, bytes)| u32::from(block) > 1 && bytes > 8 << 10));
+        for (small, large) in small.into_iter().zip(large) {
+            assert!(u32::from(large.0) >= 64 * u32::from(small.0), "{small:?} {large:?}");
+        }
+    }
 
     #[test]
     fn a_channel_of_one_code_keeps_it() {

@@ -24,6 +24,7 @@ use pipeit_rt::topology::TooManyCores;
 use crate::artefact::OwnedPlan;
 use crate::descriptors::describe;
 use crate::machine::{MachineArgs, MachineError, stand_in};
+use crate::pack::PackTarget;
 use crate::partition::{Partition, PartitionError, cores};
 
 /// Flags that choose a plan.
@@ -104,8 +105,8 @@ pub struct Target {
     pub machine: Machine,
     /// What it does with layers.
     pub predictor: Predictor,
-    /// The kernel paths of its clusters, each once.
-    pub paths: Vec<Path>,
+    /// The kernel paths of its clusters, each once, with the smallest cache.
+    pub pack: Vec<PackTarget>,
     /// Whether it is this machine.
     pub is_here: bool,
 }
@@ -123,14 +124,10 @@ impl Target {
         profile: Option<&FilePath>,
     ) -> Result<Self, PlanningError> {
         let Some(board) = board else {
-            let predictor = predictor(profile, args.cores.target())?;
+            let pack = args.cores.target();
+            let predictor = predictor(profile, pack.path)?;
             let machine = args.machine()?;
-            return Ok(Self {
-                machine,
-                paths: vec![args.cores.target()],
-                predictor,
-                is_here: true,
-            });
+            return Ok(Self { machine, predictor, pack: vec![pack], is_here: true });
         };
         let board = match FilePath::new(board) {
             path if path.is_file() => Board::parse(
@@ -154,12 +151,19 @@ impl Target {
         }
         let machine = args.slowed(stand_in(&board))?;
         machine.topology()?;
-        let mut paths = Vec::new();
-        for cluster in &machine.clusters {
-            let path = predictor.cluster(&cluster.name).map(|cluster| cluster.path);
-            paths.extend(path.filter(|path| !paths.contains(path)));
+        let mut pack: Vec<PackTarget> = Vec::new();
+        for cluster in &board.clusters {
+            let Some(predicted) = predictor.cluster(&cluster.name) else { continue };
+            let mut target = PackTarget::from(predicted.path);
+            if cluster.l2_kib > 0 {
+                target.l2_bytes = cluster.l2_kib.saturating_mul(1 << 10);
+            }
+            match pack.iter_mut().find(|known| known.path == target.path) {
+                Some(known) => known.l2_bytes = known.l2_bytes.min(target.l2_bytes),
+                None => pack.push(target),
+            }
         }
-        Ok(Self { machine, predictor, paths, is_here: false })
+        Ok(Self { machine, predictor, pack, is_here: false })
     }
 }
 

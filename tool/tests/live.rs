@@ -19,7 +19,7 @@ const MOST: usize = 50_000;
 #[test]
 fn a_slowed_cluster_gets_less_to_do_and_no_frame_is_lost() {
     let file = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("data/digits/digits.tflite");
-    let loaded = load::load(&file, &[Path::Reference]).unwrap();
+    let loaded = load::load(&file, &[Path::Reference.into()]).unwrap();
     let mut tables = artefact::tables(&loaded.bytes).unwrap();
     let artefact = artefact::open(&loaded.bytes, &mut tables).unwrap();
     let model = artefact.model;

@@ -106,7 +106,7 @@ fn compare(case: &Path, noise: &mut Noise) -> Result<usize, String> {
     }
     let mut count = 0;
     for kernels in kernels::ALL.iter().filter(|kernels| (kernels.supported)()) {
-        let packed = pack(&network, &[kernels.path]).map_err(|error| error.to_string())?;
+        let packed = pack(&network, &[kernels.path.into()]).map_err(|error| error.to_string())?;
         let model = packed.check().map_err(|error| format!("{}: {error}", kernels.path))?;
         let planner = Planner::new(&model, kernels.path);
         let trials = Trials { planner: &planner, cpus: &cpus() };
@@ -122,7 +122,7 @@ fn compare(case: &Path, noise: &mut Noise) -> Result<usize, String> {
     }
     // Every layout, by portable kernels that read them all.
     for path in kernels::Path::ALL {
-        let packed = pack(&network, &[path]).map_err(|error| error.to_string())?;
+        let packed = pack(&network, &[path.into()]).map_err(|error| error.to_string())?;
         let model = packed.check().map_err(|error| format!("{path}: {error}"))?;
         let interpreter = Interpreter::new(&model);
         for (number, frame) in frames.iter().enumerate() {

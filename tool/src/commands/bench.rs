@@ -53,7 +53,7 @@ const FRAMES: usize = 4;
 ///
 /// The network, the machine or the plan is refused; the pipeline fails.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let loaded = load(&args.model, &[args.plan.machine.cores.path()?])?;
+    let loaded = load(&args.model, &[args.plan.machine.cores.own_target()?])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let (machine, plan) = choose(&artefact, &args.plan)?;

@@ -88,11 +88,11 @@ fn class(codes: &[i8]) -> (usize, i8) {
 /// An output differs from that of TFLite's reference kernels; the machine is refused.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let machine = args.machine.machine()?;
-    let path = args.machine.cores.path()?;
-    let loaded = from_bytes(NETWORK, Some("tflite"), &[path])?;
+    let target = args.machine.cores.own_target()?;
+    let loaded = from_bytes(NETWORK, Some("tflite"), &[target])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
-    let planner = Planner::new(model, path);
+    let planner = Planner::new(model, target.path);
     let partition = planner.pipeline(&machine)?;
     let plan = |partition: &Partition| planner.plan(partition, &machine, None);
     let (owned, owned_single) = (plan(&partition)?, plan(&Partition::one_core())?);

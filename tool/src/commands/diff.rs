@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use pipeit_rt::kernels::Path;
 use pipeit_rt::tensor::Shape;
 use serde_json::{Value, json};
 
@@ -77,7 +78,7 @@ pub enum DiffError {
 ///
 /// An element differs; the network or the golden vectors cannot be used.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
-    let loaded = load(&args.model, &[pipeit_rt::kernels::Path::Reference])?;
+    let loaded = load(&args.model, &[Path::Reference.into()])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let file_tensors = loaded.origin.map(|origin| origin.file_tensors);

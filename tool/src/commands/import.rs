@@ -49,7 +49,7 @@ const GOLDENS: usize = 2;
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let bar = spinner("importing");
     let target = Target::of(&args.machine, args.board.as_deref(), args.profile.as_deref())?;
-    let loaded = load(&args.model, &target.paths)?;
+    let loaded = load(&args.model, &target.pack)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let plans = plans(artefact.model, &target, &args.stages)?;

@@ -60,7 +60,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let PlanArgs { machine, stages, slots, profile } = &args.plan;
     let target = Target::of(machine, args.board.as_deref(), profile.as_deref())?;
-    let loaded = load(&args.model, &target.paths)?;
+    let loaded = load(&args.model, &target.pack)?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let planner = Planner::by(artefact.model, target.predictor.clone());

@@ -45,11 +45,11 @@ pub struct Args {
 /// A network or the machine is refused; the profile cannot be written.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let machine = args.machine.machine()?;
-    let path = args.machine.cores.path()?;
+    let target = args.machine.cores.own_target()?;
     let mut subjects = Vec::new();
     for model in &args.models {
         let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        subjects.push(Subject { name, bytes: load(model, &[path])?.bytes });
+        subjects.push(Subject { name, bytes: load(model, &[target])?.bytes });
     }
     if !args.only {
         let architectures = zoo::ZOO;
@@ -57,20 +57,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
         let bar = progress(layers, "networks");
         for architecture in architectures {
             let file = architecture.tflite(0, &mut || bar.inc(1));
-            let bytes = from_bytes(&file, Some("tflite"), &[path])?.bytes;
+            let bytes = from_bytes(&file, Some("tflite"), &[target])?.bytes;
             subjects.push(Subject { name: architecture.name.to_owned(), bytes });
         }
         bar.finish_and_clear();
     }
     for file in zoo::synthetic() {
-        let bytes = from_bytes(&file, Some("tflite"), &[path])?.bytes;
+        let bytes = from_bytes(&file, Some("tflite"), &[target])?.bytes;
         subjects.push(Subject { name: SYNTHETIC.to_owned(), bytes });
     }
     let time = Duration::try_from_secs_f64(args.seconds).unwrap_or_default();
     let teams: usize = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();
     let bar = progress(args.rounds * teams * subjects.len(), "timing");
     let effort = Effort { rounds: args.rounds.max(1), time };
-    let found = profile(&machine, path, &subjects, effort, || bar.inc(1))?;
+    let found = profile(&machine, target.path, &subjects, effort, || bar.inc(1))?;
     bar.finish_and_clear();
     let text = serde_json::to_string(&found).map_err(std::io::Error::from)?;
     // A row per line: files that people can compare.

@@ -134,7 +134,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
 
 fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
-    let loaded = load(&args.model, &[args.plan.machine.cores.path()?])?;
+    let loaded = load(&args.model, &[args.plan.machine.cores.own_target()?])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let model = artefact.model;

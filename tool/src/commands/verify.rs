@@ -74,7 +74,7 @@ pub enum VerifyError {
 /// A byte differs; the network or the golden vectors cannot be used.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let cpus = args.cores.cpus()?;
-    let loaded = load(&args.model, &[args.cores.path()?])?;
+    let loaded = load(&args.model, &[args.cores.own_target()?])?;
     let mut tables = artefact::tables(&loaded.bytes)?;
     let model = artefact::open(&loaded.bytes, &mut tables)?.model;
     let golden = goldens::read(&args.goldens, model).map_err(VerifyError::from)?;
