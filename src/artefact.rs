@@ -27,15 +27,14 @@
 use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
-use postcard::Deserializer;
-use postcard::de_flavors::Slice;
 use serde::Deserialize;
 
-use crate::kernels::{Op, Path};
+use crate::kernels::{KNOWN, Known, Op, Path, ReadError};
 use crate::model::{Layer, Model, ModelError, ModelTables, Port, Tensor};
 use crate::plan::{Demand, Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team};
 use crate::region::{OutOfMemory, Region};
 use crate::topology::Topology;
+use crate::values::Values;
 use crate::weights::{ALIGNMENT, MAX_SECTIONS, Weights};
 
 /// The first eight bytes.
@@ -284,6 +283,11 @@ pub enum ArtefactError {
         /// What is wrong.
         name: &'static str,
     },
+    /// This program does not know an operator.
+    Operator {
+        /// Its number.
+        number: u32,
+    },
     /// The memory given for the tables is too small.
     Memory(OutOfMemory),
     /// The network is refused.
@@ -318,6 +322,9 @@ impl fmt::Display for ArtefactError {
                 write!(f, "artefact has no {kind:?} section, or too many")
             }
             Self::Table { name } => write!(f, "artefact table of {name} is malformed"),
+            Self::Operator { number } => {
+                write!(f, "artefact has operator {number}, which is not part of this program")
+            }
             Self::Memory(error) => error.fmt(f),
             Self::Model(error) => error.fmt(f),
             Self::Plan { plan, error } => write!(f, "plan {plan}: {error}"),
@@ -329,6 +336,15 @@ impl core::error::Error for ArtefactError {}
 impl From<OutOfMemory> for ArtefactError {
     fn from(error: OutOfMemory) -> Self {
         Self::Memory(error)
+    }
+}
+
+impl From<ReadError> for ArtefactError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed => Self::Table { name: "operators" },
+            ReadError::Unknown { number } => Self::Operator { number },
+        }
     }
 }
 
@@ -523,35 +539,28 @@ impl<'a> Goldens<'a> {
     }
 }
 
-/// Values one after the other.
-struct Values<'a>(Deserializer<'a, Slice<'a>>);
+/// The next value.
+fn next<'a, T: Deserialize<'a>>(
+    values: &mut Values<'a>,
+    name: &'static str,
+) -> Result<T, ArtefactError> {
+    values.next().map_err(|_| ArtefactError::Table { name })
+}
 
-impl<'a> Values<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self(Deserializer::from_bytes(bytes))
-    }
+/// A table of the next `len` values.
+fn table<'a, T: Deserialize<'a>>(
+    values: &mut Values<'a>,
+    region: &mut Region<'a>,
+    len: usize,
+    name: &'static str,
+) -> Result<&'a [T], ArtefactError> {
+    let table = region.slice(len, |_| next(values, name))?;
+    Ok(table)
+}
 
-    /// The next value.
-    fn next<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<T, ArtefactError> {
-        T::deserialize(&mut self.0).map_err(|_| ArtefactError::Table { name })
-    }
-
-    /// A table of the next `len` values.
-    fn table<T: Deserialize<'a>>(
-        &mut self,
-        region: &mut Region<'a>,
-        len: usize,
-        name: &'static str,
-    ) -> Result<&'a [T], ArtefactError> {
-        let table = region.slice(len, |_| self.next(name))?;
-        Ok(table)
-    }
-
-    /// There must be no more.
-    fn end(self, name: &'static str) -> Result<(), ArtefactError> {
-        let rest = self.0.finalize().ok().filter(|rest| rest.is_empty());
-        rest.map(drop).ok_or(ArtefactError::Table { name })
-    }
+/// There must be no more.
+fn end(values: Values<'_>, name: &'static str) -> Result<(), ArtefactError> {
+    values.end().map_err(|_| ArtefactError::Table { name })
 }
 
 /// The sections, found and checked.
@@ -629,16 +638,30 @@ impl<'a> Artefact<'a> {
     ///
     /// The first thing that does not fit.
     pub fn open(bytes: &'a [u8], region: &mut Region<'a>) -> Result<Self, ArtefactError> {
+        Self::open_with(bytes, KNOWN, region)
+    }
+
+    /// As [`open`](Self::open) of an artefact that has no operators but those `known`: then no
+    /// others are linked.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that does not fit.
+    pub fn open_with(
+        bytes: &'a [u8],
+        known: &[Known],
+        region: &mut Region<'a>,
+    ) -> Result<Self, ArtefactError> {
         let header = Header::read(bytes)?;
         if !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             return Err(ArtefactError::Misaligned);
         }
         let sections = Sections::find(bytes, &header)?;
         let counts = header.counts;
-        let tables = Self::decode_model(sections.model, sections.weights, counts, region)?;
+        let tables = Self::decode_model(sections.model, sections.weights, counts, known, region)?;
         let storages = usize::from(counts.storages);
         let written = region.slice(storages, |_| Ok::<_, OutOfMemory>(false))?;
-        let model = Model::new(tables, written).map_err(ArtefactError::Model)?;
+        let model = Model::new(tables, known, written).map_err(ArtefactError::Model)?;
         let model = region.place(model)?;
 
         let lifetimes = region.slice(storages, |_| Ok::<_, OutOfMemory>(Lifetime::NEVER))?;
@@ -678,21 +701,22 @@ impl<'a> Artefact<'a> {
         bytes: &'a [u8],
         weights: Weights<'a>,
         counts: Counts,
+        known: &[Known],
         region: &mut Region<'a>,
     ) -> Result<ModelTables<'a>, ArtefactError> {
         let ops = usize::from(counts.layers).saturating_mul(counts.paths.into());
         let mut values = Values::new(bytes);
         let tables = ModelTables {
-            storages: values.table(region, counts.storages.into(), "storages")?,
-            tensors: values.table(region, counts.tensors.into(), "tensors")?,
-            layers: values.table(region, counts.layers.into(), "layers")?,
-            paths: values.table(region, counts.paths.into(), "paths")?,
-            ops: values.table(region, ops, "operators")?,
-            inputs: values.table(region, counts.inputs.into(), "inputs")?,
-            outputs: values.table(region, counts.outputs.into(), "outputs")?,
+            storages: table(&mut values, region, counts.storages.into(), "storages")?,
+            tensors: table(&mut values, region, counts.tensors.into(), "tensors")?,
+            layers: table(&mut values, region, counts.layers.into(), "layers")?,
+            paths: table(&mut values, region, counts.paths.into(), "paths")?,
+            ops: region.slice(ops, |_| Ok::<_, ArtefactError>(Op::read(&mut values, known)?))?,
+            inputs: table(&mut values, region, counts.inputs.into(), "inputs")?,
+            outputs: table(&mut values, region, counts.outputs.into(), "outputs")?,
             weights,
         };
-        values.end("model")?;
+        end(values, "model")?;
         Ok(tables)
     }
 
@@ -712,19 +736,19 @@ impl<'a> Artefact<'a> {
         };
         let plans = region.slice(counts.plans.into(), |_| Ok::<_, ArtefactError>(empty()))?;
         for plan in &mut *plans {
-            plan.needs = values.next("plans")?;
-            let (plan_stages, plan_teams): (u16, u16) = values.next("plans")?;
+            plan.needs = next(&mut values, "plans")?;
+            let (plan_stages, plan_teams): (u16, u16) = next(&mut values, "plans")?;
             let too_many = ArtefactError::Table { name: "plans" };
             stages = stages.checked_sub(plan_stages).ok_or(too_many)?;
             teams = teams.checked_sub(plan_teams).ok_or(too_many)?;
-            plan.stages = values.table(region, plan_stages.into(), "stages")?;
-            plan.teams = values.table(region, plan_teams.into(), "teams")?;
-            plan.placements = values.table(region, counts.storages.into(), "placements")?;
+            plan.stages = table(&mut values, region, plan_stages.into(), "stages")?;
+            plan.teams = table(&mut values, region, plan_teams.into(), "teams")?;
+            plan.placements = table(&mut values, region, counts.storages.into(), "placements")?;
         }
         if (stages, teams) != (0, 0) {
             return Err(ArtefactError::Table { name: "plans" });
         }
-        values.end("plans")?;
+        end(values, "plans")?;
         Ok(plans)
     }
 

@@ -14,7 +14,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`tensor`], [`quant`], [`weights`], [`region`] | views of activations, fixed point, borrowed weights, memory |
+//! | [`tensor`], [`quant`], [`weights`], [`region`], `values` | views of activations, fixed point, borrowed weights, memory, decoding |
 //! | [`kernels`] | operators: contracts and kernels per instruction-set path |
 //! | [`model`], [`topology`], [`plan`] | the network, the machine, the partition of one over the other |
 //! | [`artefact`] | the file all that comes from |
@@ -56,6 +56,7 @@ mod sync;
 pub mod team;
 pub mod tensor;
 pub mod topology;
+mod values;
 pub mod weights;
 
 // The tests that the model checker runs; they see what is private to this crate.

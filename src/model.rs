@@ -11,7 +11,7 @@ use core::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{MAX_INPUTS, Op, OpError, Path, Signature};
+use crate::kernels::{Known, MAX_INPUTS, Op, OpError, Path, Signature};
 use crate::tensor::{Layout, Shape, ShapeError};
 use crate::weights::Weights;
 
@@ -210,25 +210,24 @@ impl core::error::Error for ModelError {}
 impl<'a> Model<'a> {
     /// Checks everything the runtime relies on; the tables may come from untrusted bytes.
     ///
-    /// `written` is scratch, one entry per storage, all false.
+    /// All operators must be among those `known`; `written` is scratch, one entry per storage, all
+    /// false.
     ///
     /// # Errors
     ///
     /// The first thing that does not fit.
-    pub fn new(tables: ModelTables<'a>, written: &mut [bool]) -> Result<Self, ModelError> {
-        tables.check(written)?;
+    pub fn new(
+        tables: ModelTables<'a>,
+        known: &[Known],
+        written: &mut [bool],
+    ) -> Result<Self, ModelError> {
+        tables.check(known, written)?;
         Ok(Self { tables })
     }
 }
 
-/// Not inlined: each operator's check would bring a copy of what its caller does with errors.
-#[inline(never)]
-fn check_op(op: &Op, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
-    op.check(signature, weights)
-}
-
 impl<'a> ModelTables<'a> {
-    fn check(&self, written: &mut [bool]) -> Result<(), ModelError> {
+    fn check(&self, known: &[Known], written: &mut [bool]) -> Result<(), ModelError> {
         let ports = 1..=MAX_PORTS;
         if self.layers.is_empty()
             || self.paths.is_empty()
@@ -260,7 +259,7 @@ impl<'a> ModelTables<'a> {
             }
         }
         for (i, layer) in self.layers.iter().enumerate() {
-            self.check_layer(i as u16, layer, written)?;
+            self.check_layer(i as u16, layer, known, written)?;
         }
         for (i, port) in self.outputs.iter().enumerate() {
             let storage = self.check_port(port)?;
@@ -299,6 +298,7 @@ impl<'a> ModelTables<'a> {
         &self,
         index: u16,
         layer: &Layer,
+        known: &[Known],
         written: &mut [bool],
     ) -> Result<(), ModelError> {
         let find = |tensor| self.tensor(tensor).ok_or(ModelError::NoTensor { tensor });
@@ -323,7 +323,7 @@ impl<'a> ModelTables<'a> {
             let op = self.op(path, index).ok_or(ModelError::Ops { found: 0, wanted: 1 })?;
             let checked = match op.path() {
                 Some(other) if other != path => Err(OpError::Parameter { name: "path" }),
-                _ => check_op(op, signature, &self.weights),
+                _ => op.check(known, signature, &self.weights),
             };
             checked.map_err(|error| ModelError::Op { layer: index, path, error })?;
         }

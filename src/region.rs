@@ -87,6 +87,7 @@ impl<'a> Region<'a> {
         Ok(unsafe { &mut *place }.write(value))
     }
 
+    #[inline(never)]
     fn take(&mut self, len: usize, align: usize) -> Result<&'a mut [MaybeUninit<u8>], OutOfMemory> {
         // Without the panic of `align_offset`, though `align` is a power of two.
         let padding = self.rest.as_ptr().addr().wrapping_neg() & align.wrapping_sub(1);

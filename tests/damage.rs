@@ -11,7 +11,7 @@
 use std::sync::LazyLock;
 
 use pipeit_rt::artefact::{ArtefactError, Header, sign};
-use pipeit_rt::kernels::REFERENCE;
+use pipeit_rt::kernels::{KNOWN, OPERATORS, REFERENCE};
 use pipeit_rt::pipeline::PipelineError;
 use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
 use pipeit_rt::platform::{Platform, Ticks};
@@ -99,6 +99,18 @@ fn undamaged_it_gives_its_golden_outputs() {
         assert_eq!(run(&artefact.plans[0], inputs).as_deref(), Ok(expected));
     });
     assert_eq!(outputs, Ok(()));
+}
+
+#[test]
+fn an_operator_that_the_program_lacks_is_named() {
+    let mut tables = memory(Header::read(&TINY.0).unwrap().table_bytes());
+    let mut open = |known| {
+        let mut region = Region::new(tables.spare_capacity_mut());
+        Artefact::open_with(&TINY.0, known, &mut region).map(drop)
+    };
+    assert_eq!(open(KNOWN), Ok(()));
+    // The first layer is a convolution.
+    assert_eq!(open(&[OPERATORS.add]), Err(ArtefactError::Operator { number: 0 }));
 }
 
 #[test]

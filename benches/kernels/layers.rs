@@ -8,7 +8,7 @@ use pipeit_rt::kernels::packed::{
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
 };
-use pipeit_rt::kernels::{Io, KernelTable, Op, Path, Signature, Window};
+use pipeit_rt::kernels::{Io, KNOWN, KernelTable, Op, Path, Signature, Window};
 use pipeit_rt::quant::{Multiplier, Output};
 use pipeit_rt::tensor::{Hwc, Layout, Region, Tile, View};
 use pipeit_rt::weights::{ALIGNMENT, Span, Weights};
@@ -251,7 +251,7 @@ impl Shape {
         let work = op.macs(signature).max(hwc.elements() as u64);
         let mut weights = Weights::default();
         weights.push(&section.bytes[start..])?;
-        op.check(signature, &weights).unwrap();
+        op.check(KNOWN, signature, &weights).unwrap();
         drop(weights);
         let noise = |hwc: &Hwc| {
             let cells = (0..hwc.elements()).map(|i| Cell::new((i * 37 / 4) as i8)).collect();

@@ -14,6 +14,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::tensor::{Hwc, Split, Tile, View};
+use crate::values::{Malformed, Values};
 use crate::weights::Weights;
 
 #[cfg(target_arch = "x86_64")]
@@ -123,6 +124,8 @@ pub enum OpError {
         /// What it holds.
         name: &'static str,
     },
+    /// This program does not know the operator.
+    Unknown,
 }
 
 impl fmt::Display for OpError {
@@ -132,6 +135,7 @@ impl fmt::Display for OpError {
             Self::Shape => f.write_str("shapes of inputs and output do not fit together"),
             Self::Parameter { name } => write!(f, "parameter {name} out of range"),
             Self::Span { name } => write!(f, "span of {name} does not fit"),
+            Self::Unknown => f.write_str("operator is not part of this program"),
         }
     }
 }
@@ -177,6 +181,65 @@ pub trait Operator {
 /// The core that calls it can execute the kernels of its table, as
 /// [`supported`](KernelTable::supported) tells there.
 pub type Kernel<P> = unsafe fn(params: &P, weights: &Weights<'_>, io: &Io<'_>);
+
+/// Why an operator could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// The bytes are no operator.
+    Malformed,
+    /// This program does not know it.
+    Unknown {
+        /// Its number.
+        number: u32,
+    },
+}
+
+impl From<Malformed> for ReadError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// An operator as a program knows it: what reads its parameters and what checks them.
+///
+/// [`KNOWN`] has them all. A firmware for one network links only those that it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    number: u32,
+    read: fn(&mut Values<'_>) -> Result<Op, Malformed>,
+    check: fn(&Op, Signature<'_>, &Weights<'_>) -> Result<(), OpError>,
+}
+
+impl Known {
+    /// The one of `known` that artefacts have the number `number` for.
+    fn find(known: &[Self], number: u32) -> Option<&Self> {
+        known.iter().find(|operator| operator.number == number)
+    }
+}
+
+impl Op {
+    /// The next of `values`.
+    pub(crate) fn read(values: &mut Values<'_>, known: &[Known]) -> Result<Self, ReadError> {
+        let number = values.next()?;
+        let known = Known::find(known, number).ok_or(ReadError::Unknown { number })?;
+        Ok((known.read)(values)?)
+    }
+
+    /// [`Operator::check`] of the parameters inside.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that does not fit, or that the operator is not among those `known`.
+    pub fn check(
+        &self,
+        known: &[Known],
+        signature: Signature<'_>,
+        weights: &Weights<'_>,
+    ) -> Result<(), OpError> {
+        let known = Known::find(known, self.number()).ok_or(OpError::Unknown)?;
+        (known.check)(self, signature, weights)
+    }
+}
 
 macro_rules! operators {
     ($($(#[$doc:meta])* $home:ident::$variant:ident => $field:ident,)*) => {
@@ -234,7 +297,41 @@ macro_rules! operators {
             }
         }
 
+        /// The operators by name.
+        #[derive(Clone, Copy, Debug)]
+        pub struct Operators {
+            $($(#[$doc])* pub $field: Known,)*
+        }
+
+        /// The numbers that artefacts have for operators.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        enum Number {
+            $($variant,)*
+        }
+
+        /// All operators by name.
+        pub const OPERATORS: Operators = Operators {
+            $($field: Known {
+                number: Number::$variant as u32,
+                read: |values| values.next().map(Op::$variant),
+                check: |op, signature, weights| match op {
+                    Op::$variant(params) => params.check(signature, weights),
+                    _ => Err(OpError::Unknown),
+                },
+            },)*
+        };
+
+        /// All operators.
+        pub const KNOWN: &[Known] = &[$(OPERATORS.$field,)*];
+
         impl Op {
+            /// The number that artefacts have for the operator.
+            const fn number(&self) -> u32 {
+                match self {
+                    $(Self::$variant(_) => Number::$variant as u32,)*
+                }
+            }
+
             /// Name in reports.
             #[must_use]
             pub const fn name(&self) -> &'static str {
@@ -256,21 +353,6 @@ macro_rules! operators {
             pub const fn in_place(&self) -> bool {
                 match self {
                     $(Self::$variant(_) => <$home::$variant as Operator>::IN_PLACE,)*
-                }
-            }
-
-            /// [`Operator::check`] of the parameters inside.
-            ///
-            /// # Errors
-            ///
-            /// The first thing that does not fit.
-            pub fn check(
-                &self,
-                signature: Signature<'_>,
-                weights: &Weights<'_>,
-            ) -> Result<(), OpError> {
-                match self {
-                    $(Self::$variant(params) => params.check(signature, weights),)*
                 }
             }
 

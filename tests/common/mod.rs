@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use pipeit_rt::kernels::reference::Lookup;
-use pipeit_rt::kernels::{Op, Path};
+use pipeit_rt::kernels::{KNOWN, Op, Path};
 use pipeit_rt::model::{Element, Layer, Model, ModelTables, Port, StorageId, Tensor, TensorId};
 use pipeit_rt::pipeline::Pipeline;
 use pipeit_rt::plan::{Home, Lifetime, Needs, Placement, Plan, PlanTables, Stage, Team};
@@ -77,7 +77,7 @@ impl Chain {
             outputs: &self.ports[1..],
             weights,
         };
-        Model::new(tables, &mut vec![false; self.storages.len()]).unwrap()
+        Model::new(tables, KNOWN, &mut vec![false; self.storages.len()]).unwrap()
     }
 }
 

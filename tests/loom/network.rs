@@ -1,7 +1,7 @@
 //! The smallest network: one layer, in one stage with one team.
 
 use crate::kernels::reference::Lookup;
-use crate::kernels::{Op, Path};
+use crate::kernels::{KNOWN, Op, Path};
 use crate::model::{Element, Layer, Model, ModelTables, Port, StorageId, Tensor, TensorId};
 use crate::plan::{Home, Lifetime, Needs, Placement, Plan, PlanTables, Stage, Team};
 use crate::tensor::{Layout, Shape};
@@ -58,7 +58,7 @@ impl OneLayer {
             outputs: &self.ports[1..],
             weights,
         };
-        Model::new(tables, &mut [false; 2]).unwrap()
+        Model::new(tables, KNOWN, &mut [false; 2]).unwrap()
     }
 
     pub(super) fn plan<'a>(&'a self, model: &'a Model<'a>, slots: u8) -> Plan<'a> {

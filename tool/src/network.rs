@@ -1,6 +1,6 @@
 //! A network in the runtime's tables, owned, with what reports say about it.
 
-use pipeit_rt::kernels::{Op, Path};
+use pipeit_rt::kernels::{KNOWN, Op, Path};
 use pipeit_rt::model::{Layer, Model, ModelError, ModelTables, Port, Tensor, TensorId};
 use pipeit_rt::weights::Weights;
 
@@ -90,6 +90,6 @@ impl Network {
     ///
     /// None when the tables are those that [`lower`](crate::lower::lower) made.
     pub fn check(&self) -> Result<Model<'_>, ModelError> {
-        Model::new(self.model(), &mut vec![false; self.storages.len()])
+        Model::new(self.model(), KNOWN, &mut vec![false; self.storages.len()])
     }
 }

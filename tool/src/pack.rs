@@ -5,7 +5,7 @@ use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
     complete,
 };
-use pipeit_rt::kernels::{Op, Path, Window, reference};
+use pipeit_rt::kernels::{KNOWN, Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
 use pipeit_rt::quant::{Multiplier, requantize};
 use pipeit_rt::tensor::Hwc;
@@ -67,7 +67,7 @@ impl Packed<'_> {
     ///
     /// None when the tables are those that [`pack`] made.
     pub fn check(&self) -> Result<Model<'_>, ModelError> {
-        Model::new(self.model(), &mut vec![false; self.network.storages.len()])
+        Model::new(self.model(), KNOWN, &mut vec![false; self.network.storages.len()])
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`board`] turns `board.toml` into the constants `NAME`, `CLUSTERS`, `AFFINITIES` and
 //! `BOOT_CORE` of `board.rs`. [`program`] has programs linked by `linker/<board>.ld`, and writes
 //! `network.rs` for them to include: where an artefact is linked in, the constant `NETWORK` are
-//! its bytes; `KERNELS` are the kernels that it needs, or all.
+//! its bytes; `KERNELS` and `OPERATORS` are what it needs, or all.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -94,9 +94,7 @@ fn constants(board: &Description) -> Result<String, std::fmt::Error> {
 fn network(artefact: Option<&Path>) -> Result<String, Box<dyn Error>> {
     let Some(path) = artefact else {
         // Whatever is loaded later may be packed for any path.
-        return Ok("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = \
-                   pipeit_rt::kernels::ALL;\n"
-            .to_owned());
+        return Ok(constants_of("pipeit_rt::kernels::ALL", "pipeit_rt::kernels::KNOWN"));
     };
     let path = fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("cargo:rerun-if-changed={}", path.display());
@@ -116,11 +114,15 @@ fn network(artefact: Option<&Path>) -> Result<String, Box<dyn Error>> {
     Ok(code)
 }
 
-fn kernels(tables: &str) -> String {
-    format!("const KERNELS: &[&pipeit_rt::kernels::KernelTable] = &[{tables}];\n")
+fn constants_of(kernels: &str, operators: &str) -> String {
+    format!(
+        "const KERNELS: &[&pipeit_rt::kernels::KernelTable] = {kernels};\n\
+         const OPERATORS: &[pipeit_rt::kernels::Known] = {operators};\n"
+    )
 }
 
-/// The kernel tables of the paths an artefact is packed for, with the kernels it needs only.
+/// The kernel tables of the paths an artefact is packed for and the operators, of each those that
+/// it needs only.
 fn tables(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
     let bytes = AVec::<u8, ConstAlign<ALIGNMENT>>::from_slice(ALIGNMENT, bytes);
     let mut tables = vec![MaybeUninit::uninit(); Header::read(&bytes)?.table_bytes()];
@@ -138,7 +140,10 @@ fn tables(bytes: &[u8]) -> Result<String, Box<dyn Error>> {
         writeln!(code, "        ..{empty}({all}.path, {all}.supported)\n    }};")?;
         names.push(format!("&{name}"));
     }
-    Ok(code + &kernels(&names.join(", ")))
+    let operators: BTreeSet<_> = model.ops.iter().map(Op::field).collect();
+    let operators = operators.into_iter().map(|op| format!("pipeit_rt::kernels::OPERATORS.{op}"));
+    let list = |items: Vec<String>| format!("&[{}]", items.join(", "));
+    Ok(code + &constants_of(&list(names), &list(operators.collect())))
 }
 
 /// The table with all kernels of `path`.

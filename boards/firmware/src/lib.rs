@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use pipeit_board::{MAX_CORES, board, cores, println, regions, stack};
 use pipeit_rt::artefact::Header;
-use pipeit_rt::kernels::KernelTable;
+use pipeit_rt::kernels::{KernelTable, Known};
 use pipeit_rt::plan::Plan;
 use pipeit_rt::platform::baremetal::WfeEvent;
 use pipeit_rt::platform::{Event, Platform, Ticks};
@@ -41,9 +41,14 @@ const MAX_STAGES: usize = MAX_CORES;
 /// Longest command line.
 const ARGUMENT_BYTES: usize = 512;
 
-/// Runs the network on the frames of `source`, with the kernels of these tables.
-pub fn run(kernels: &'static [&'static KernelTable], source: &mut dyn Source) -> ! {
-    finish(program(kernels, source))
+/// Runs the network on the frames of `source`: it has no operators but these, which have kernels in
+/// these tables.
+pub fn run(
+    operators: &[Known],
+    kernels: &'static [&'static KernelTable],
+    source: &mut dyn Source,
+) -> ! {
+    finish(program(operators, kernels, source))
 }
 
 /// Tells how a program went and ends it.
@@ -71,6 +76,7 @@ fn end(name: &str, code: u8) -> ! {
 }
 
 fn program(
+    operators: &[Known],
     kernels: &'static [&'static KernelTable],
     source: &mut dyn Source,
 ) -> Result<(), Failure> {
@@ -84,7 +90,7 @@ fn program(
     let bytes = regions::artefact();
     let header = Header::front(bytes)?;
     let bytes = bytes.get(..header.total_bytes as usize).unwrap_or(bytes);
-    let artefact = Artefact::open(bytes, &mut region)?;
+    let artefact = Artefact::open_with(bytes, operators, &mut region)?;
     let artefact = region.place(artefact)?;
     let tables = all - region.left();
     let plan = artefact.best_plan(&cores.topology).map_err(Failure::NoPlan)?;

@@ -30,7 +30,8 @@ static PIPELINE: Once<Pipeline<'static, BareMetal>> = Once::new();
 fn main() -> ! {
     let mut region = Region::new(&mut SpinMutexGuard::leak(RAM.lock())[..]);
     let topology = Topology::new(&CLUSTERS).expect("the runtime allows for these cores");
-    let artefact = Artefact::open(NETWORK, &mut region).expect("the artefact is sound");
+    let artefact = Artefact::open_with(NETWORK, OPERATORS, &mut region);
+    let artefact = artefact.expect("the artefact is sound");
     let plan = artefact.best_plan(&topology).expect("a plan fits these cores");
     let pipeline = Pipeline::new(plan, &topology, KERNELS, &mut region).expect("all is there");
     let pipeline = PIPELINE.call_once(|| pipeline);

@@ -54,7 +54,8 @@ fn count() -> Result<(), Failure> {
     let mut region = Region::new(regions::take_free().unwrap_or_default());
     let bytes = regions::artefact();
     let length = Header::front(bytes)?.total_bytes as usize;
-    let artefact = Artefact::open(bytes.get(..length).unwrap_or(bytes), &mut region)?;
+    let artefact =
+        Artefact::open_with(bytes.get(..length).unwrap_or(bytes), OPERATORS, &mut region)?;
     let topology = Topology::new(&[1]).unwrap_or_default();
     let plan = artefact.best_plan(&topology).map_err(Failure::NoPlan)?;
     let pipeline = Pipeline::<Counted>::new(plan, &topology, KERNELS, &mut region)?;

@@ -30,7 +30,7 @@ fn main() -> ! {
     unsafe { HEAP.init(memory, HEAP_BYTES) };
     let mut pictures = Pictures::new();
     println!("heap: {} of {HEAP_BYTES} bytes", HEAP.used());
-    pipeit_firmware::run(KERNELS, &mut pictures)
+    pipeit_firmware::run(OPERATORS, KERNELS, &mut pictures)
 }
 
 /// Pixels of a picture, in each direction.

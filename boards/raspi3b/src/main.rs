@@ -10,5 +10,5 @@ include!(concat!(env!("OUT_DIR"), "/network.rs"));
 board!(raspi3b::BOARD, main);
 
 fn main() -> ! {
-    pipeit_firmware::run(KERNELS, &mut Noise::new())
+    pipeit_firmware::run(OPERATORS, KERNELS, &mut Noise::new())
 }
