@@ -73,13 +73,13 @@ impl Front<'_> {
         let mut row = vec![Vec::new(); rows[0].len()];
         let mut rates = Rates::default();
         for (cut, before) in rows.iter().enumerate().rev() {
-            self.space.rates(cut..end, None, &mut rates);
-            if self.space.shortest_period_ns(&rates) > self.limits.period_ns {
+            if self.space.shortest_period_ns(cut..end) > self.limits.period_ns {
                 break;
             }
             for (set, before) in before.chunks(self.space.used).enumerate() {
                 if before.iter().any(|labels| !labels.is_empty()) {
                     self.space.rates(cut..end, Some(set), &mut rates);
+                    self.space.complete(&mut rates);
                     let stages = self.stages(cut, end, &rates);
                     self.extend(set, before, &stages, (fastest_ns[end], need), &mut row);
                 }

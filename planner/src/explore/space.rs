@@ -94,6 +94,16 @@ impl Split {
     fn new(teams: Vec<(usize, usize)>) -> Self {
         Self { cores: teams.iter().map(|(cores, count)| cores * count).sum(), teams }
     }
+
+    /// What teams of each size do, and how many there are.
+    fn sizes<'t>(&self, teams: &'t [TeamRate]) -> impl Iterator<Item = (&'t TeamRate, usize)> {
+        self.teams.iter().map(|&(cores, count)| (&teams[cores - 1], count))
+    }
+
+    /// What all of them do together.
+    fn frames_per_ns(&self, teams: &[TeamRate]) -> f64 {
+        self.sizes(teams).map(|(team, count)| count as f64 * team.frames_per_ns).sum()
+    }
 }
 
 /// Some cores of some clusters.
@@ -130,13 +140,21 @@ pub(super) struct Work {
     pub(super) energy_nj: f64,
 }
 
-/// What the splits of every cluster do with certain layers.
+/// What the teams of every cluster do with certain layers.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
-    /// Per busy cluster and split.
-    splits: Vec<Vec<SplitRate>>,
+    /// Per busy cluster, a team of one core, of two, and so on.
+    teams: Vec<Vec<TeamRate>>,
     /// Per busy cluster and number of cores, frames per nanosecond by the best split.
     best: Vec<Vec<f64>>,
+    /// Per busy cluster and split, once asked for.
+    splits: Vec<Vec<SplitRate>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TeamRate {
+    ns: f64,
+    frames_per_ns: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,8 +167,7 @@ struct SplitRate {
 impl Rates {
     /// The shortest time that any team takes.
     pub(super) fn fastest_ns(&self) -> f64 {
-        let slowest = self.splits.iter().flatten().filter(|split| split.frames_per_ns > 0.0);
-        slowest.map(|split| split.slowest_ns).fold(f64::INFINITY, f64::min)
+        self.teams.iter().flatten().map(|team| team.ns).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -242,35 +259,42 @@ impl<'a> Space<'a> {
 
     /// What teams do with `layers` after a stage on the clusters `from`, or without hand-over.
     pub(super) fn rates(&self, layers: Range<usize>, from: Option<usize>, rates: &mut Rates) {
-        rates.splits.resize_with(self.clusters.len(), Vec::new);
         let from = from.map(|bits| ClusterSet::from_bits(bits as u32));
+        rates.teams.resize_with(self.clusters.len(), Vec::new);
         rates.best.resize_with(self.clusters.len(), Vec::new);
-        for (cluster, (rates, best)) in
-            self.clusters.iter().zip(rates.splits.iter_mut().zip(&mut rates.best))
+        for ((cluster, teams), best) in
+            self.clusters.iter().zip(&mut rates.teams).zip(&mut rates.best)
         {
             let handover = |from| self.costs.handover_ns(layers.start, from, cluster.index);
             let handover = from.map_or(0.0, handover);
-            let team_ns = |cores: usize| {
+            let team = |cores: usize| {
                 let team = Team { cluster: cluster.index, cores };
-                handover + self.slowdown * self.costs.work_ns(layers.clone(), team)
+                let ns = handover + self.slowdown * self.costs.work_ns(layers.clone(), team);
+                TeamRate { ns, frames_per_ns: 1.0 / ns }
             };
-            rates.clear();
-            rates.extend(cluster.splits.iter().map(|split| {
-                let mut rate = SplitRate::default();
-                for &(cores, count) in &split.teams {
-                    let ns = team_ns(cores);
-                    rate.frames_per_ns += count as f64 / ns;
-                    rate.slowest_ns = rate.slowest_ns.max(ns);
-                    rate.watts += (count * cores) as f64 * cluster.watts;
-                }
-                rate
-            }));
+            teams.clear();
+            teams.extend((1..=self.costs.cores(cluster.index)).map(team));
             best.clear();
             best.resize(self.costs.cores(cluster.index) + 1, 0.0);
-            for (split, rate) in cluster.splits.iter().zip(rates.iter()) {
+            for split in &cluster.splits {
                 let best = &mut best[split.cores];
-                *best = rate.frames_per_ns.max(*best);
+                *best = split.frames_per_ns(teams).max(*best);
             }
+        }
+    }
+
+    /// Completes `rates` by what [`work`](Self::work) needs.
+    pub(super) fn complete(&self, rates: &mut Rates) {
+        rates.splits.resize_with(self.clusters.len(), Vec::new);
+        for ((cluster, teams), splits) in
+            self.clusters.iter().zip(&rates.teams).zip(&mut rates.splits)
+        {
+            splits.clear();
+            splits.extend(cluster.splits.iter().map(|split| SplitRate {
+                frames_per_ns: split.frames_per_ns(teams),
+                slowest_ns: split.sizes(teams).map(|(team, _)| team.ns).fold(0.0, f64::max),
+                watts: split.cores as f64 * cluster.watts,
+            }));
         }
     }
 
@@ -280,7 +304,7 @@ impl<'a> Space<'a> {
         1.0 / cores.map(|(&cores, best)| best[cores]).sum::<f64>()
     }
 
-    /// What a stage of that shape does.
+    /// What a stage of that shape does, by [complete](Self::complete) rates.
     pub(super) fn work(&self, shape: &Shape, rates: &Rates) -> Work {
         let mut sum = SplitRate::default();
         for (&split, rates) in shape.splits.iter().zip(&rates.splits) {
@@ -293,10 +317,18 @@ impl<'a> Space<'a> {
         Work { period_ns, latency_ns: sum.slowest_ns, energy_nj: period_ns * sum.watts }
     }
 
-    /// The shortest period of any stage at all with these rates.
-    pub(super) fn shortest_period_ns(&self, rates: &Rates) -> f64 {
-        let best = |rates: &Vec<f64>| rates.iter().copied().fold(0.0, f64::max);
-        1.0 / rates.best.iter().map(best).sum::<f64>()
+    /// No stage of `layers` has a shorter period: every core does as much as one of the team in
+    /// which a core does most, without hand-over.
+    pub(super) fn shortest_period_ns(&self, layers: Range<usize>) -> f64 {
+        let most = |cluster: &Cluster| {
+            let cores = self.costs.cores(cluster.index);
+            let core_ns = |cores: usize| {
+                let team = Team { cluster: cluster.index, cores };
+                cores as f64 * self.costs.work_ns(layers.clone(), team)
+            };
+            cores as f64 / (1..=cores).map(core_ns).fold(f64::INFINITY, f64::min)
+        };
+        self.slowdown / self.clusters.iter().map(most).sum::<f64>()
     }
 
     /// The stage of `layers` with that shape.

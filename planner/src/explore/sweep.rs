@@ -26,7 +26,7 @@ pub(super) trait Measure {
 
     /// The least value of a stage with these rates for each allotment, and the shape that has
     /// it; untouched where there is none.
-    fn stage(&self, space: &Space<'_>, rates: &Rates, best: &mut [(Self::Value, u32)]);
+    fn stage(&self, space: &Space<'_>, rates: &mut Rates, best: &mut [(Self::Value, u32)]);
 
     /// Stages with a longer period need not be looked at.
     fn cap_ns(&self) -> f64;
@@ -48,7 +48,7 @@ impl Measure for Bottleneck {
         before.max(stage)
     }
 
-    fn stage(&self, space: &Space<'_>, rates: &Rates, best: &mut [(f64, u32)]) {
+    fn stage(&self, space: &Space<'_>, rates: &mut Rates, best: &mut [(f64, u32)]) {
         // The shape is left open: periods alone do not say which of equal plans is best.
         for (allotment, best) in space.allotments.iter().zip(best) {
             let period_ns = space.period_ns(allotment, rates);
@@ -81,7 +81,8 @@ impl Measure for Spent {
         [before[0] + stage[0], before[1] + stage[1]]
     }
 
-    fn stage(&self, space: &Space<'_>, rates: &Rates, best: &mut [([f64; 2], u32)]) {
+    fn stage(&self, space: &Space<'_>, rates: &mut Rates, best: &mut [([f64; 2], u32)]) {
+        space.complete(rates);
         for (allotment, best) in space.allotments.iter().zip(best) {
             // No split of these cores is faster than the fastest.
             if space.period_ns(allotment, rates) > self.cap_ns * (1.0 + 1e-9) {
@@ -224,14 +225,13 @@ impl<'a, M: Measure> Worker<'a, M> {
         let end = before.len();
         for cut in (0..end).rev() {
             // The longer the stage, the longer its period, but for the hand-over.
-            self.space.rates(cut..end, None, &mut self.rates);
-            if self.space.shortest_period_ns(&self.rates) > self.measure.cap_ns() {
+            if self.space.shortest_period_ns(cut..end) > self.measure.cap_ns() {
                 break;
             }
             for (set, used) in &before[cut].reached {
                 self.space.rates(cut..end, Some(*set), &mut self.rates);
                 self.best.fill((M::WORST, 0));
-                self.measure.stage(self.space, &self.rates, &mut self.best);
+                self.measure.stage(self.space, &mut self.rates, &mut self.best);
                 self.extend(cut, *set, used, &before[cut].cells, &mut row);
             }
         }
