@@ -5,6 +5,7 @@
 //! cores, and what one unit of it takes by static cycle counts: the prior of a [fit](crate::fit).
 
 use pipeit_rt::kernels::Path;
+use pipeit_rt::kernels::packed::{Access, Packing};
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Split};
 
@@ -144,30 +145,39 @@ impl Weights {
     }
 }
 
+/// Name of the feature that a stage has, too, when it takes over what another has written.
+pub(crate) const READ_OF_OTHERS: &str = "bytes read of other cores";
+
 /// The features of our kernels.
-const INT8: [&str; 22] = [
+const INT8: [&str; 28] = [
     "layers",
     "barriers",
-    "MACs of whole panels",
-    "MACs of narrow panels",
+    "MACs of tiles",
     "tiles",
+    "runs of tiles",
     "bytes gathered",
     "pieces gathered",
-    "outputs of convolutions",
+    "outputs of tiles",
     "depthwise MACs",
     "depthwise MACs in steps",
-    "depthwise outputs",
+    "depthwise strips",
     "dense MACs",
     "dense outputs",
+    "outputs pooled",
     "elements pooled",
-    "elements pooled in steps",
     "elements averaged",
     "outputs of sums",
     "bytes moved",
     "other MACs",
     "other outputs",
-    "weight bytes from a shared cache",
-    "weight bytes from memory",
+    "convolutions' weight bytes from a shared cache",
+    "convolutions' weight bytes from memory",
+    "dense weight bytes from a shared cache",
+    "dense weight bytes from memory",
+    "dense weight bytes of the team from memory",
+    READ_OF_OTHERS,
+    "bytes written by turns",
+    "pixels that cores share",
 ];
 
 /// The features of the Arm Compute Library's.
@@ -224,32 +234,39 @@ impl Kernels {
                 let [macs, depthwise, byte] = [macs, depthwise, bytes].map(|rate| cycle / rate);
                 let requantize = requantize * cycle;
                 // A layer starts and ends with a barrier, a cache line's way per core.
-                let (layer, barrier, tile) = (300.0, 100.0, 20.0 * cycle);
+                let (layer, barrier) = (150.0, 100.0);
                 let portable = cycle / PORTABLE.macs;
                 let weights = 1.0 / gb_per_s;
                 vec![
                     layer,
                     barrier,
                     macs,
-                    2.0 * macs,
-                    tile,
+                    20.0 * cycle,
+                    5.0 * cycle,
                     byte,
-                    2.0 * cycle,
+                    10.0 * cycle,
                     requantize,
                     depthwise,
-                    3.0 * depthwise,
-                    requantize,
+                    2.0 * depthwise,
+                    20.0 * cycle,
                     2.0 * macs,
-                    requantize,
-                    byte,
-                    byte,
+                    10.0 * requantize,
+                    4.0 * byte,
+                    byte / 2.0,
                     byte,
                     3.0 * byte + requantize,
                     2.0 * byte,
                     portable,
                     10.0 * cycle,
+                    // Those of a convolution are read ahead while it multiplies.
+                    weights / 8.0,
+                    weights / 4.0,
                     weights / 2.0,
-                    weights,
+                    weights / 4.0,
+                    3.0 * weights / 4.0,
+                    2.0 * byte,
+                    byte,
+                    20.0 * cycle,
                 ]
             }
             Self::ArmCompute { core, cores } => {
@@ -276,13 +293,36 @@ impl Kernels {
     }
 }
 
-/// Pixels of a tile of a path's convolutions.
-const fn tile_rows(path: Path) -> usize {
-    match path {
-        Path::Reference => 1,
-        Path::Neon => 4,
-        Path::Avx2 | Path::Dotprod | Path::I8mm => 6,
-        _ => 24,
+/// How the kernels of a path cut their work.
+#[derive(Clone, Copy, Debug)]
+struct Geometry {
+    /// Pixels of a tile of convolutions.
+    tile: usize,
+    /// Pixels that a tile has in registers at once, for up to two vectors of columns and for more.
+    at_once: [usize; 2],
+    /// What is missing to that is computed, too.
+    is_filled: bool,
+    /// Output columns and rows of a strip of depthwise convolutions.
+    strip: [usize; 2],
+}
+
+impl Geometry {
+    fn of(path: Path) -> Self {
+        let arm = |rows| Self { tile: rows, at_once: [rows; 2], is_filled: true, strip: [1, 1] };
+        match path {
+            Path::Reference => arm(1),
+            Path::Neon | Path::I8mm => arm(4),
+            Path::Dotprod => arm(5),
+            Path::Avx2 => Self { tile: 6, at_once: [6; 2], is_filled: false, strip: [1, 1] },
+            _ => Self { tile: 24, at_once: [12, 6], is_filled: false, strip: [2, 16] },
+        }
+    }
+
+    /// The tiles of `pixels` pixels, which are about equally large: how many, of how many pixels.
+    fn tiles(&self, pixels: usize) -> [(usize, usize); 2] {
+        let tiles = pixels.div_ceil(self.tile).max(1);
+        let (least, more) = (pixels / tiles, pixels % tiles);
+        [(more, least + 1), (tiles - more, least)]
     }
 }
 
@@ -294,7 +334,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     let panel = packing.map_or(1, |packing| packing.columns);
     let split = match layer.op {
         Op::Conv { groups: 1 } | Op::Dense => Split::RowsOrChannels { step: panel.max(16) as u16 },
-        Op::Conv { .. } => Split::Rows,
+        Op::Conv { .. } | Op::Other { .. } => Split::Rows,
         _ => Split::RowsOrChannels { step: 16 },
     };
     let shares = (0..cores).map(|member| share(output, split, member, cores));
@@ -305,76 +345,184 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     let outputs = (rows * w * channels) as f64;
     let part = outputs / (h * w * c).max(1) as f64;
     let macs = layer.macs() as f64 * part;
-    let elements = outputs * layer.taps() as f64;
+    // Of vectors that the last channels do not fill.
+    let [blocks, vectors] = [16, 64].map(|width| channels.next_multiple_of(width));
+    let geometry = Geometry::of(path);
     let mut found = [0.0; INT8.len()];
     let [
         layers,
         barriers,
-        whole,
-        narrow,
+        tile_macs,
         tiles,
+        runs,
         gathered,
         pieces,
-        convolved,
+        tile_outputs,
         depthwise,
         stepped,
-        depthwise_outputs,
+        strips,
         dense,
         dense_outputs,
+        pooled_outputs,
         pooled,
-        pooled_in_steps,
         averaged,
         summed,
         moved,
         other,
         other_outputs,
-        shared,
-        memory,
+        conv_shared,
+        conv_memory,
+        dense_shared,
+        dense_memory,
+        team_memory,
+        read_of_others,
+        written_by_turns,
+        split_pixels,
     ] = &mut found;
     *layers = 1.0;
     *barriers = (cores - 1) as f64;
+    let weights = layer.weights() as f64 * channels as f64 / c.max(1) as f64;
     match (layer.op, packing) {
         (Op::Conv { groups }, Some(packing)) => {
-            let depth = layer.taps() * layer.input[2] / groups;
-            let per_group = (channels / groups).next_multiple_of(packing.narrow as usize);
-            let columns = groups * per_group;
-            let pixels = rows * w;
-            let rows_padded = pixels.next_multiple_of(tile_rows(path).min(pixels));
-            let depth_padded = depth.next_multiple_of(packing.group as usize);
-            let in_narrow = groups * (per_group % packing.columns as usize);
-            *whole = (rows_padded * (columns - in_narrow) * depth_padded) as f64;
-            *narrow = (rows_padded * in_narrow * depth_padded) as f64;
-            let panels = groups * per_group.div_ceil(packing.columns as usize);
-            *tiles = (pixels.div_ceil(tile_rows(path)) * panels) as f64;
-            if layer.taps() > 1 {
-                // Neighbours in a row lie side by side.
-                *gathered = (pixels * groups * depth) as f64;
-                *pieces = (pixels * groups * layer.window[0]) as f64;
+            let conv = Conv { layer, groups, rows, columns: channels / groups, packing, geometry };
+            let amounts = conv.amounts(path);
+            [*tile_macs, *tiles, *runs, *tile_outputs, *gathered, *pieces] = amounts;
+            match at {
+                Weights::Warm => {}
+                Weights::Shared => *conv_shared = weights,
+                Weights::Memory => *conv_memory = weights,
             }
-            *convolved = outputs;
         }
         (Op::Depthwise, Some(_)) => {
-            *(if layer.stride > 1 { stepped } else { depthwise }) = elements;
-            *depthwise_outputs = outputs;
+            let [wide, high] = geometry.strip;
+            let computed = blocks * rows * w.next_multiple_of(wide) * layer.taps();
+            *(if layer.stride > 1 { stepped } else { depthwise }) = computed as f64;
+            *strips = (blocks / 16 * w.div_ceil(wide) * rows.div_ceil(high)) as f64;
         }
         // One row: the weights' way counts, not the tile.
-        (Op::Dense, Some(_)) => (*dense, *dense_outputs) = (macs, outputs),
-        (Op::Pool, _) if layer.taps() == layer.input[0] * layer.input[1] => *averaged = elements,
-        (Op::Pool, _) if layer.stride > 1 => *pooled_in_steps = elements,
-        (Op::Pool, _) => *pooled = elements,
+        (Op::Dense, Some(_)) => {
+            (*dense, *dense_outputs) = (macs, vectors as f64);
+            match at {
+                Weights::Warm => {}
+                Weights::Shared => *dense_shared = weights,
+                Weights::Memory => {
+                    (*dense_memory, *team_memory) = (weights, layer.weights() as f64);
+                }
+            }
+        }
+        (Op::Pool, _) => {
+            let computed = (rows * w * vectors) as f64;
+            let elements = computed * layer.taps() as f64;
+            let is_mean = layer.taps() == layer.input[0] * layer.input[1];
+            *pooled_outputs = computed;
+            *(if is_mean { averaged } else { pooled }) = elements;
+        }
         (Op::Add, _) => *summed = outputs,
         (Op::Copy, _) => *moved = outputs,
         // There is no such operator in int8.
         (Op::Normalize, _) => *layers = 0.0,
         _ => (*other, *other_outputs) = (macs, outputs),
     }
-    let weights = layer.weights() as f64 * channels as f64 / c.max(1) as f64;
-    match at {
-        Weights::Warm => {}
-        Weights::Shared => *shared = weights,
-        Weights::Memory => *memory = weights,
+    // Memory is used again for what other cores write.
+    let of_others = (cores - 1) as f64 / cores as f64;
+    *written_by_turns = outputs * of_others;
+    if channels < c {
+        // Rows of the input are each a core's, as a rule.
+        let [h, w, all] = layer.input;
+        let read = if matches!(layer.op, Op::Conv { .. } | Op::Dense) { all } else { channels };
+        *read_of_others = (h * w * read) as f64 * of_others;
+        if !channels.is_multiple_of(LINE) {
+            *split_pixels = (rows * w) as f64;
+        }
     }
     found
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// A core's share of a convolution.
+#[derive(Clone, Copy, Debug)]
+struct Conv<'a> {
+    layer: &'a Layer,
+    groups: usize,
+    /// Output rows.
+    rows: usize,
+    /// Output channels of a group.
+    columns: usize,
+    packing: Packing,
+    geometry: Geometry,
+}
+
+impl Conv<'_> {
+    /// Multiply-accumulates, tiles, runs of inputs of all tiles, outputs; bytes and pieces gathered.
+    fn amounts(&self, path: Path) -> [f64; 6] {
+        let Self { layer, groups, columns, packing, geometry, .. } = *self;
+        let [down, across] = layer.window;
+        let channels = layer.input[2] / groups;
+        let is_copied = !path.accesses().contains(&Access::Direct);
+        // Runs are filled up: those of a row of the window, or where that is less one of all.
+        let align = packing.align as usize;
+        let (run_count, depth) = match is_copied {
+            true => (down, down * (across * channels).next_multiple_of(align)),
+            false => (1, (layer.taps() * channels).next_multiple_of(align)),
+        };
+        let [wide, narrow] = [packing.columns, packing.narrow].map(|width| width as usize);
+        let whole = (columns / wide, wide);
+        let last =
+            (usize::from(!columns.is_multiple_of(wide)), (columns % wide).next_multiple_of(narrow));
+        let [mut macs, mut tiles, mut outputs] = [0; 3];
+        let [mut bytes, mut pieces] = [0; 2];
+        for (patches, [patch_rows, patch_columns]) in self.patches(channels) {
+            for (count, pixels) in geometry.tiles(patch_rows * patch_columns) {
+                for (panels, width) in [whole, last] {
+                    let at_once = geometry.at_once[usize::from(width > 2 * 16)];
+                    let parts = pixels.div_ceil(at_once);
+                    let computed = if geometry.is_filled { parts * at_once } else { pixels };
+                    let count = patches * count * panels;
+                    macs += count * computed * width * depth;
+                    tiles += count * parts;
+                    outputs += count * computed * width;
+                }
+            }
+            let copied = self.copied([patch_rows, patch_columns]);
+            // Neighbours in a row lie side by side.
+            let is_adjacent = groups == 1 && (across > 1 || layer.stride == 1);
+            if is_copied || layer.taps() > 1 {
+                bytes += patches * copied[0] * copied[1] * channels;
+                pieces += patches * copied[0] * if is_adjacent { 1 } else { copied[1] };
+            }
+        }
+        [macs, tiles, tiles * run_count, outputs, bytes, pieces].map(|n| (groups * n) as f64)
+    }
+
+    /// Rows and columns of the input under a patch of outputs.
+    fn copied(&self, patch: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| match self.layer.window[axis] {
+            1 => patch[axis],
+            taps => (patch[axis].max(1) - 1) * self.layer.stride + taps,
+        })
+    }
+
+    /// The patches of outputs whose inputs fit into a kernel's memory: how many, of how many rows
+    /// and columns.
+    fn patches(&self, channels: usize) -> [(usize, [usize; 2]); 2] {
+        let columns = self.layer.output[1];
+        let fits = |patch: [usize; 2]| {
+            let [rows, columns] = self.copied(patch);
+            rows * columns * channels <= self.packing.scratch as usize
+        };
+        let most = |n: usize, patch: &dyn Fn(usize) -> [usize; 2]| {
+            (1..=n).rev().find(|&n| fits(patch(n))).map(|most| n.div_ceil(n.div_ceil(most)))
+        };
+        let Some(rows) = most(self.rows, &|rows| [rows, columns]) else {
+            let some = most(columns, &|columns| [1, columns]).unwrap_or(1);
+            let (all, rest) = (columns / some, columns % some);
+            return [(self.rows * all, [1, some]), (usize::from(rest > 0) * self.rows, [1, rest])];
+        };
+        let (all, rest) = (self.rows / rows, self.rows % rows);
+        [(all, [rows, columns]), (usize::from(rest > 0), [rest, columns])]
+    }
 }
 
 /// Shares as the library's scheduler makes them: blocks of eight rows of a matrix, else evenly.

@@ -27,26 +27,31 @@ const SETTLED: f64 = 1e-7;
 /// `prior` has one entry per feature, above zero.
 #[must_use]
 pub fn fit(samples: &[Sample], prior: &[f64], ridge: f64) -> Vec<f64> {
-    // In units of the prior, and of the measured time.
-    let columns: Vec<Vec<f64>> = (0..prior.len())
-        .map(|at| samples.iter().map(|s| s.features[at] * prior[at] / s.ns).collect())
-        .collect();
-    let mut scale = vec![1.0; prior.len()];
-    let mut errors: Vec<f64> = (0..samples.len())
-        .map(|row| columns.iter().map(|column| column[row]).sum::<f64>() - 1.0)
-        .collect();
+    // In units of the prior, and of the measured time: products of all pairs of features summed
+    // over the samples, and of each with 1.
+    let count = prior.len();
+    let mut products = vec![vec![0.0; count]; count];
+    let mut gradient = vec![0.0; count];
+    for sample in samples {
+        let shares: Vec<f64> =
+            sample.features.iter().zip(prior).map(|(x, prior)| x * prior / sample.ns).collect();
+        let sum: f64 = shares.iter().sum();
+        for (x, (row, gradient)) in shares.iter().zip(products.iter_mut().zip(&mut gradient)) {
+            row.iter_mut().zip(&shares).for_each(|(product, y)| *product += x * y);
+            *gradient += x * (sum - 1.0);
+        }
+    }
+    let mut scale = vec![1.0; count];
     for _ in 0..PASSES {
         let mut largest = 0.0f64;
-        for (column, scale) in columns.iter().zip(&mut scale) {
-            let gradient: f64 = column.iter().zip(&errors).map(|(x, error)| x * error).sum();
-            let curvature: f64 = column.iter().map(|x| x * x).sum();
-            let step = (gradient + ridge * (*scale - 1.0)) / (curvature + ridge);
-            let next = (*scale - step).max(0.0);
-            for (x, error) in column.iter().zip(&mut errors) {
-                *error += x * (next - *scale);
+        for at in 0..count {
+            let step = (gradient[at] + ridge * (scale[at] - 1.0)) / (products[at][at] + ridge);
+            let change = (scale[at] - step).max(0.0) - scale[at];
+            for (gradient, product) in gradient.iter_mut().zip(&products[at]) {
+                *gradient += product * change;
             }
-            largest = largest.max((next - *scale).abs());
-            *scale = next;
+            largest = largest.max(change.abs());
+            scale[at] += change;
         }
         if largest < SETTLED {
             break;
@@ -68,6 +73,8 @@ pub struct NetworkFit {
     pub name: String,
     /// The units.
     pub units: Vec<UnitFit>,
+    /// Nanoseconds of the whole, where it was measured by itself.
+    pub whole_ns: Option<f64>,
 }
 
 /// A unit's time, as measured and as predicted.
@@ -97,11 +104,13 @@ impl NetworkFit {
         mean(self.units.iter().map(|unit| (unit.fitted_ns / unit.ns - 1.0).abs()))
     }
 
-    /// Error of the sum over all units, with its sign, when the fit has not seen this network.
+    /// Error of the sum over all units against the whole as measured, or where that was not
+    /// against the sum of the units as measured, with its sign, when the fit has not seen this
+    /// network.
     #[must_use]
     pub fn held_out_whole_error(&self) -> f64 {
         let sum = |of: fn(&UnitFit) -> f64| self.units.iter().map(of).sum::<f64>();
-        sum(|unit| unit.held_out_ns) / sum(|unit| unit.ns) - 1.0
+        sum(|unit| unit.held_out_ns) / self.whole_ns.unwrap_or_else(|| sum(|unit| unit.ns)) - 1.0
     }
 }
 
@@ -139,7 +148,7 @@ pub fn hold_out(
             fitted_ns: predict(&sample.features, &ns_per_unit),
             held_out_ns: predict(&sample.features, &held_out),
         });
-        NetworkFit { name: name.clone(), units: units.collect() }
+        NetworkFit { name: name.clone(), units: units.collect(), whole_ns: None }
     });
     let tried = tried.collect();
     (ns_per_unit, tried)

@@ -12,7 +12,7 @@ use pipeit_rt::kernels::Path;
 
 use crate::board::{self, Board};
 use crate::cost::{Cluster, Costs, CostsError};
-use crate::features::{Core, Kernels, Weights};
+use crate::features::{Core, Kernels, READ_OF_OTHERS, Weights};
 use crate::fit::predict;
 use crate::networks::Layer;
 
@@ -130,6 +130,12 @@ impl ClusterPredictor {
         timed.unwrap_or_else(|| predict(&self.features(layer, weights, cores), &self.ns_per_unit))
     }
 
+    /// Nanoseconds to read a byte that another core has written.
+    fn read_of_others_ns(&self) -> f64 {
+        let at = self.names().iter().position(|name| *name == READ_OF_OTHERS);
+        at.and_then(|at| self.ns_per_unit.get(at)).copied().unwrap_or(0.0)
+    }
+
     const fn kernels(&self, cores: usize) -> Kernels {
         Kernels::Int8 { core: self.core, path: self.path, cores }
     }
@@ -196,14 +202,21 @@ impl Predictor {
             }
         };
         let costs = Costs::new(machine.iter().map(cluster).collect())?;
+        let read_of_others_ns = |cores: &Cores| {
+            self.cluster(&cores.name).map_or(0.0, ClusterPredictor::read_of_others_ns)
+        };
         let handover = |cut: usize, from: Option<usize>, to: usize| {
             let bytes = network.crossing_bytes.get(cut).copied().unwrap_or(0);
             match from {
                 None => 0.0,
                 Some(_) if u32::try_from(bytes).is_err() => f64::INFINITY,
-                // Another cluster's caches are as far as memory.
-                Some(from) if from != to => self.handover_ns + bytes as f64 / self.gb_per_s,
-                Some(_) => self.handover_ns,
+                // Another core's caches are as far for a stage as for a team; another cluster's are
+                // as far as memory.
+                Some(from) => {
+                    let near = bytes as f64 * machine.get(to).map_or(0.0, read_of_others_ns);
+                    let far = if from == to { 0.0 } else { bytes as f64 / self.gb_per_s };
+                    self.handover_ns + near.max(far)
+                }
             }
         };
         Ok(costs.with_handover(handover).with_contention(self.contention))

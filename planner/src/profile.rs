@@ -11,7 +11,7 @@ use crate::networks::Layer;
 use crate::predict::{ClusterPredictor, Predictor};
 
 /// The version of the file's form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Rows of this network are of layers made up to cover what networks have: never held out.
 pub const SYNTHETIC: &str = "synthetic";
@@ -34,8 +34,10 @@ pub struct Profile {
     pub handover_ns: f64,
     /// By which share layers take longer for each further cluster that is busy.
     pub contention: f64,
-    /// Times.
+    /// Times of layers.
     pub rows: Vec<Row>,
+    /// Times of whole networks.
+    pub frames: Vec<FrameRow>,
 }
 
 /// A cluster that was measured.
@@ -74,6 +76,19 @@ pub struct Row {
     /// Nanoseconds while the other clusters were busy, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy_ns: Option<f64>,
+}
+
+/// Time of a frame of a whole network on a team, measured by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FrameRow {
+    /// The network.
+    pub network: String,
+    /// The cluster.
+    pub cluster: String,
+    /// Cores of the team.
+    pub cores: usize,
+    /// Nanoseconds: the median of the calmest round.
+    pub ns: f64,
 }
 
 /// Why a profile is refused.
@@ -209,7 +224,16 @@ impl Profile {
                 let units = units.filter(|(_, row)| row.cores == cores);
                 let units =
                     units.map(|(unit, row)| crate::fit::UnitFit { unit: row.index, ..*unit });
-                NetworkFit { name: network.name.clone(), units: units.collect() }
+                let frame = self.frames.iter().find(|frame| {
+                    frame.network == network.name
+                        && frame.cluster == cluster.name
+                        && frame.cores == cores
+                });
+                NetworkFit {
+                    name: network.name.clone(),
+                    units: units.collect(),
+                    whole_ns: frame.map(|frame| frame.ns),
+                }
             };
             let networks = tried.iter().map(of_network);
             networks.filter(|network| !network.units.is_empty()).collect()

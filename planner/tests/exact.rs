@@ -3,64 +3,10 @@
 use std::ops::Range;
 
 use pipeit_planner::cost::{Cluster, Costs};
-use pipeit_planner::explore::{Candidate, Criterion, Explorer, Limits, Memory, Objective, paper};
-use pipeit_planner::plan::{Plan, Stage, Team};
+use pipeit_planner::explore::{
+    Candidate, Criterion, Explorer, Limits, Memory, Objective, all_plans, paper,
+};
 use proptest::prelude::*;
-
-/// All plans of `layers` layers on clusters of so many cores.
-fn all_plans(layers: usize, cores: &[usize], replication: bool) -> Vec<Plan> {
-    fn extend(
-        start: usize,
-        layers: usize,
-        left: &[usize],
-        replication: bool,
-        stages: &mut Vec<Stage>,
-        plans: &mut Vec<Plan>,
-    ) {
-        if start == layers {
-            plans.push(Plan { stages: stages.clone() });
-            return;
-        }
-        let mut choices = Vec::new();
-        all_teams(left, replication, &mut Vec::new(), &mut choices);
-        for teams in choices {
-            let mut left = left.to_vec();
-            for team in &teams {
-                left[team.cluster] -= team.cores;
-            }
-            for end in start + 1..=layers {
-                stages.push(Stage { layers: start..end, teams: teams.clone() });
-                extend(end, layers, &left, replication, stages, plans);
-                stages.pop();
-            }
-        }
-    }
-    let mut plans = Vec::new();
-    extend(0, layers, cores, replication, &mut Vec::new(), &mut plans);
-    plans
-}
-
-/// All multisets of teams that fit into what is left of each cluster.
-fn all_teams(left: &[usize], replication: bool, teams: &mut Vec<Team>, all: &mut Vec<Vec<Team>>) {
-    if !teams.is_empty() {
-        all.push(teams.clone());
-        if !replication {
-            return;
-        }
-    }
-    for cluster in 0..left.len() {
-        for cores in 1..=left[cluster] {
-            let team = Team { cluster, cores };
-            if teams.last().is_none_or(|&last| last <= team) {
-                let mut left = left.to_vec();
-                left[cluster] -= cores;
-                teams.push(team);
-                all_teams(&left, replication, teams, all);
-                teams.pop();
-            }
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -174,7 +120,7 @@ proptest! {
         use Criterion::{Energy, Latency, Period, Ram};
         let explorer = Explorer::new(&case.costs).with_replication(case.replication);
         let explorer = explorer.with_memory(&case);
-        let plans = all_plans(case.costs.layers(), &case.cores, case.replication);
+        let plans = all_plans(case.costs.layers(), &case.cores, case.replication, usize::MAX).unwrap();
         let all: Vec<_> = plans.into_iter().map(|plan| explorer.candidate(plan)).collect();
 
         let fastest = least(&all, [Period, Latency]);

@@ -81,6 +81,7 @@ fn profile(truth: &ClusterPredictor) -> Profile {
         handover_ns: 500.0,
         contention: 0.1,
         rows,
+        frames: Vec::new(),
     }
 }
 

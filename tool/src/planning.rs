@@ -90,6 +90,12 @@ pub enum PlanningError {
     /// There is no such board.
     #[error(transparent)]
     Board(#[from] BoardError),
+    /// There are too many plans to run them all.
+    #[error("more than {most} plans: too many to run them all")]
+    TooMany {
+        /// How many would do.
+        most: usize,
+    },
     /// No plan is within the limits.
     #[error("no plan keeps to the limits; {best}")]
     Limits {

@@ -11,7 +11,7 @@ use std::{fs, thread};
 
 use pipeit_planner::features::Weights;
 use pipeit_planner::networks::Layer;
-use pipeit_planner::profile::{FORMAT, Profile, ProfiledCluster, Row, SYNTHETIC};
+use pipeit_planner::profile::{FORMAT, FrameRow, Profile, ProfiledCluster, Row, SYNTHETIC};
 use pipeit_rt::model::Model;
 use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
 use pipeit_rt::{Pipeline, kernels};
@@ -19,7 +19,7 @@ use pipeit_rt::{Pipeline, kernels};
 use crate::artefact::{self, AlignedBytes, OwnedPlan};
 use crate::commands::CommandError;
 use crate::descriptors::describe;
-use crate::layer_times::layer_times;
+use crate::layer_times::{frame_times, layer_times};
 use crate::noise::Noise;
 use crate::partition::Partition;
 use crate::planning::{Planner, PlanningError};
@@ -32,6 +32,52 @@ pub struct Subject {
     pub name: String,
     /// The artefact.
     pub bytes: AlignedBytes,
+    /// Where its weights are.
+    pub weights: Weights,
+}
+
+impl Subject {
+    /// A network, whose weights are where its frames leave them.
+    ///
+    /// # Errors
+    ///
+    /// The artefact is refused.
+    pub fn network(name: &str, bytes: AlignedBytes) -> Result<Self, CommandError> {
+        let weights = Weights::of(weight_bytes(&bytes)?);
+        Ok(Self { name: name.to_owned(), bytes, weights })
+    }
+
+    /// A layer that was made up: with its weights in the nearest cache if they fit there, else
+    /// from a cache that cores share, and again from memory.
+    ///
+    /// # Errors
+    ///
+    /// The artefact is refused.
+    pub fn synthetic(bytes: AlignedBytes) -> Result<Vec<Self>, CommandError> {
+        let places: &[Weights] = match Weights::of(weight_bytes(&bytes)?) {
+            Weights::Warm => &[Weights::Warm],
+            _ => &[Weights::Shared, Weights::Memory],
+        };
+        let subject =
+            |&weights: &Weights| Self { name: SYNTHETIC.to_owned(), bytes: bytes.clone(), weights };
+        Ok(places.iter().map(subject).collect())
+    }
+}
+
+/// Bytes of the weights of all layers.
+fn weight_bytes(bytes: &AlignedBytes) -> Result<u64, CommandError> {
+    let mut tables = artefact::tables(bytes)?;
+    let layers = describe(artefact::open(bytes, &mut tables)?.model).layers;
+    Ok(layers.iter().map(Layer::weights).sum())
+}
+
+/// Bytes to read so that weights are no nearer than this.
+const fn evicting(weights: Weights) -> usize {
+    match weights {
+        Weights::Warm => 0,
+        Weights::Shared => 4 << 20,
+        Weights::Memory => 128 << 20,
+    }
 }
 
 /// How to measure.
@@ -52,6 +98,8 @@ struct Timed {
     /// are busy.
     alone: Vec<Vec<f64>>,
     busy: Vec<Vec<f64>>,
+    /// Of whole frames, with nothing in between that tells the time of layers.
+    frames: Vec<f64>,
 }
 
 /// The profile of `machine` for kernels of `path`; `done` is called after each network and team.
@@ -69,9 +117,20 @@ pub fn profile(
     let mut all = Vec::new();
     for (cluster, found) in machine.clusters.iter().enumerate() {
         for cores in 1..=found.cpus.len() {
-            let timed =
-                |subject| Timed { subject, cluster, cores, alone: Vec::new(), busy: Vec::new() };
-            all.extend((0..subjects.len()).map(timed));
+            let timed = |subject| Timed {
+                subject,
+                cluster,
+                cores,
+                alone: Vec::new(),
+                busy: Vec::new(),
+                frames: Vec::new(),
+            };
+            // While one core reads other things, the others of a team fall asleep.
+            let is_timed = |&subject: &usize| {
+                let Subject { name, weights, .. } = &subjects[subject];
+                name != SYNTHETIC || *weights == Weights::Warm || cores == 1
+            };
+            all.extend((0..subjects.len()).filter(is_timed).map(timed));
         }
     }
     for _ in 0..effort.rounds {
@@ -81,12 +140,21 @@ pub fn profile(
         }
     }
     let mut rows = Vec::new();
+    let mut frames = Vec::new();
     for (number, subject) in subjects.iter().enumerate() {
         let mut tables = artefact::tables(&subject.bytes)?;
         let layers = describe(artefact::open(&subject.bytes, &mut tables)?.model).layers;
         let index = if subject.name == SYNTHETIC { number } else { 0 };
         for timed in all.iter().filter(|timed| timed.subject == number) {
-            rows.extend(timed.rows(&subject.name, index, &layers, machine));
+            rows.extend(timed.rows(subject, index, &layers, machine));
+            if subject.name != SYNTHETIC {
+                frames.push(FrameRow {
+                    network: subject.name.clone(),
+                    cluster: machine.clusters[timed.cluster].name.clone(),
+                    cores: timed.cores,
+                    ns: calmest(Some(&timed.frames)).0,
+                });
+            }
         }
     }
     let cluster = |cluster: &HostCluster| ProfiledCluster {
@@ -103,6 +171,7 @@ pub fn profile(
         handover_ns: pipeit_planner::predict::HANDOVER_NS,
         contention: contention(&rows, machine.clusters.len()),
         rows,
+        frames,
     })
 }
 
@@ -129,7 +198,13 @@ impl Timed {
         let owned = planned(&own, 1)?;
         let plan = owned.check(model).map_err(PlanningError::from)?;
         let frames = [Noise::new(0).frame(model)];
-        append(&mut self.alone, &layer_times(&plan, &own, &frames, time)?);
+        if model.layers.len() == 1 {
+            let evict = evicting(subject.weights);
+            append(&mut self.alone, &[frame_times(&plan, &own, &frames, time / 2, evict)?]);
+        } else {
+            append(&mut self.alone, &layer_times(&plan, &own, &frames, time)?);
+            self.frames.extend(decile(&frame_times(&plan, &own, &frames, time, 0)?));
+        }
         let others = (0..machine.clusters.len()).filter(|&other| other != self.cluster);
         let others: Vec<_> =
             others.map(|index| part(index, machine.clusters[index].cpus.len())).collect();
@@ -153,19 +228,18 @@ impl Timed {
 
     fn rows<'a>(
         &'a self,
-        name: &'a str,
+        subject: &'a Subject,
         first: usize,
         layers: &'a [Layer],
         machine: &'a Machine,
     ) -> impl Iterator<Item = Row> {
-        let weights = Weights::of(layers.iter().map(Layer::weights).sum());
         layers.iter().enumerate().map(move |(index, layer)| {
             let (ns, spread) = calmest(self.alone.get(index));
             Row {
-                network: name.to_owned(),
+                network: subject.name.clone(),
                 index: first + index,
                 layer: *layer,
-                weights,
+                weights: subject.weights,
                 cluster: machine.clusters[self.cluster].name.clone(),
                 cores: self.cores,
                 ns,
@@ -176,12 +250,17 @@ impl Timed {
     }
 }
 
-/// Adds the medians of a round; `times` are sorted.
+/// Adds the lower deciles of a round: other programs only ever make times longer.
 fn append(all: &mut Vec<Vec<f64>>, times: &[Vec<u64>]) {
     all.resize_with(times.len(), Vec::new);
     for (all, times) in all.iter_mut().zip(times) {
-        all.extend(times.get(times.len() / 2).map(|&ns| ns as f64));
+        all.extend(decile(times));
     }
+}
+
+/// The lower decile of sorted times.
+fn decile(times: &[u64]) -> Option<f64> {
+    times.get(times.len() / 10).map(|&ns| ns as f64)
 }
 
 /// Sends frames through a pipeline until it is over. A pipeline that fails leaves its cluster

@@ -211,7 +211,7 @@ fn profiles_are_made_fitted_and_planned_by() {
     assert_eq!(made["clusters"].as_array().expect("clusters").len(), 2);
     assert_eq!(made, json(fit::run, &["--profile", &file]));
     let text = call(fit::run, &["--profile", &file]).expect("a fit");
-    assert!(text.contains("digits") && text.contains("MACs of whole panels"), "{text}");
+    assert!(text.contains("digits") && text.contains("MACs of tiles"), "{text}");
     let flags = [DIGITS, "--profile", &file, "--clusters", &clusters];
     let found = json(plan::run, &flags);
     assert!(found["source"].as_str().expect("a source").starts_with("profile of"), "{found}");

@@ -8,6 +8,7 @@
 //! A cluster of more than eight cores is split into teams of equal size only. Time and memory grow
 //! with the square of the number of ways to use some cores of each cluster: 25 for 4 + 4 cores.
 
+mod all;
 mod front;
 mod paper;
 mod space;
@@ -16,6 +17,7 @@ mod sweep;
 use std::cmp::Ordering;
 use std::ops::Range;
 
+pub use all::all_plans;
 pub use paper::paper;
 
 use crate::cost::{Costs, Prediction};

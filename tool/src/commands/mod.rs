@@ -144,7 +144,7 @@ impl CommandError {
 }
 
 /// A bar on the terminal, if there is one, for `len` steps.
-fn progress(len: usize, what: &'static str) -> ProgressBar {
+pub(crate) fn progress(len: usize, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(len as u64);
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
     if let Ok(style) = style {

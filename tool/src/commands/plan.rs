@@ -7,22 +7,19 @@ use pipeit_planner::cost::Costs;
 use pipeit_planner::explain::Ranked;
 use pipeit_planner::explore::Candidate;
 use pipeit_planner::predict::Predictor;
-use pipeit_rt::pipeline::InputFrame;
 use pipeit_rt::plan::Plan;
-use pipeit_rt::platform::hosted::{Hosted, Machine};
+use pipeit_rt::platform::hosted::Machine;
 use serde_json::{Value, json};
 
+use super::CommandError;
 use super::import::write_file;
-use super::{CommandError, spinner};
-use crate::artefact::{self, OwnedPlan};
+use crate::artefact;
+use crate::contest::Contest;
 use crate::load::load;
-use crate::measure::{Length, measure};
-use crate::noise::Noise;
 use crate::partition::Partition;
 use crate::planning::{PlanArgs, Planner, Target, choose};
 use crate::report::{self, grouped, table};
 use crate::search::{Found, SearchArgs};
-use crate::session::fill;
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,6 +38,9 @@ pub struct Args {
     /// Runs the best plans and takes the fastest
     #[arg(long, conflicts_with = "board")]
     pub measure: bool,
+    /// Runs all plans there are, and says how the one picked does among them
+    #[arg(long, requires = "measure")]
+    pub exhaustive: bool,
     /// Lists the plans of which none is better in both throughput and latency
     #[arg(long, conflicts_with_all = ["measure", "output", "stages"])]
     pub pareto: bool,
@@ -75,15 +75,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
         (planner.stated(stages.as_deref(), &target.machine, *slots)?, None)
     } else {
         let mut found = args.search.run(&planner, &target.machine)?;
-        let measured = match args.measure {
-            true => fastest_measured(&mut found, &planner, &target.machine)?,
-            false => Vec::new(),
+        let contest = match args.measure {
+            true => Some(Contest::hold(&mut found, &planner, &target.machine, args.exhaustive)?),
+            false => None,
         };
         let best = &found.ranked[0];
         let slots = slots.unwrap_or(best.slots);
         let partition = Partition::from(&best.candidate.plan);
         let owned = planner.plan(&partition, &target.machine, Some(slots))?;
-        (owned, Some((found, measured)))
+        (owned, Some((found, contest)))
     };
     let plan = owned.check(artefact.model)?;
     if let Some(path) = &args.output {
@@ -93,15 +93,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     if args.json {
         let mut json = report::plan_json(&plan, &target.machine);
         json["source"] = planner.predictor.source.clone().into();
-        if let Some((found, measured)) = &found {
-            shown.add_json(found, measured, &mut json);
+        if let Some((found, contest)) = &found {
+            shown.add_json(found, contest.as_ref(), &mut json);
         }
         writeln!(out, "{json}")?;
         return Ok(());
     }
     writeln!(out, "{}", report::spec(&plan, &target.machine))?;
     match &found {
-        Some((found, measured)) => shown.write(found, measured, out)?,
+        Some((found, contest)) => shown.write(found, contest.as_ref(), out)?,
         None => {
             let periods = (0..plan.stages.len()).map(|stage| report::period_ns(&plan, stage));
             let period_us = periods.fold(0.0, f64::max) / 1e3;
@@ -115,45 +115,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Seconds that each plan runs per round.
-const SECONDS: f64 = 0.3;
-/// Rounds, all plans in each, so that what disturbs one disturbs all.
-const ROUNDS: usize = 3;
-
-/// Measures the plans and puts the fastest first; frames per second of each, in that order.
-fn fastest_measured(
-    found: &mut Found,
-    planner: &Planner<'_>,
-    machine: &Machine,
-) -> Result<Vec<f64>, CommandError> {
-    let mut plans: Vec<OwnedPlan> = Vec::new();
-    for ranked in &found.ranked {
-        let partition = Partition::from(&ranked.candidate.plan);
-        plans.push(planner.plan(&partition, machine, Some(ranked.slots))?);
-    }
-    let frames = [Noise::new(0).frame(planner.model)];
-    let mut rates = vec![Vec::new(); plans.len()];
-    let bar = spinner("measuring");
-    for _ in 0..ROUNDS {
-        for (owned, rates) in plans.iter().zip(&mut rates) {
-            let plan = owned.check(planner.model)?;
-            let length = Length { seconds: SECONDS, frames: 0 };
-            let next = |_, frame: &mut InputFrame<'_, '_, Hosted>| fill(frame, &frames[0]);
-            let measured = measure(&plan, machine, length, next, |_, _| {})??;
-            rates.push(measured.frames_per_second());
-        }
-    }
-    bar.finish_and_clear();
-    let median = |rates: &mut Vec<f64>| {
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
-    let mut measured: Vec<_> = rates.iter_mut().map(median).zip(found.ranked.drain(..)).collect();
-    measured.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (rates, ranked) = measured.into_iter().unzip();
-    found.ranked = ranked;
-    Ok(rates)
-}
+/// Plans that are listed at most.
+const RIVALS: usize = 10;
 
 /// A plan and what it was found by.
 struct Shown<'a> {
@@ -181,7 +144,7 @@ impl Shown<'_> {
     fn write(
         &self,
         found: &Found,
-        measured: &[f64],
+        contest: Option<&Contest>,
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
         let Ranked { candidate, simulated, .. } = &found.ranked[0];
@@ -237,7 +200,17 @@ impl Shown<'_> {
         )?;
         if found.ranked.len() > 1 {
             writeln!(out, "\nplans compared:")?;
-            writeln!(out, "{}", self.rivals(found, measured))?;
+            writeln!(out, "{}", self.rivals(found, contest))?;
+        }
+        if let Some(contest) = contest {
+            writeln!(
+                out,
+                "{} plans measured: the one picked is {:.1} % slower than the fastest; simulated \
+                 periods are off by {:.1} % in the median",
+                contest.plans,
+                100.0 * contest.loss(),
+                100.0 * contest.simulation_error,
+            )?;
         }
         if !found.slowed.is_empty() {
             writeln!(out, "\n10 % slower:")?;
@@ -247,13 +220,14 @@ impl Shown<'_> {
         Ok(())
     }
 
-    fn rivals(&self, found: &Found, measured: &[f64]) -> comfy_table::Table {
+    fn rivals(&self, found: &Found, contest: Option<&Contest>) -> comfy_table::Table {
         let mut headings = vec!["plan", ">predicted us", ">simulated us", ">slots"];
-        if !measured.is_empty() {
+        if contest.is_some() {
             headings.push(">measured us");
         }
         let mut rivals = table(&headings);
-        for (index, Ranked { candidate, slots, simulated }) in found.ranked.iter().enumerate() {
+        let shown = found.ranked.iter().enumerate().take(RIVALS);
+        for (index, Ranked { candidate, slots, simulated }) in shown {
             let us = |ns: f64| format!("{:.1}", ns / 1e3);
             let mut row = vec![
                 self.spec(candidate, &found.costs),
@@ -261,7 +235,7 @@ impl Shown<'_> {
                 us(simulated.period_ns),
                 slots.to_string(),
             ];
-            row.extend(measured.get(index).map(|rate| us(1e9 / rate)));
+            row.extend(contest.and_then(|contest| contest.period_ns.get(index)).map(|&ns| us(ns)));
             rivals.add_row(row);
         }
         rivals
@@ -280,7 +254,7 @@ impl Shown<'_> {
         rows
     }
 
-    fn add_json(&self, found: &Found, measured: &[f64], json: &mut Value) {
+    fn add_json(&self, found: &Found, contest: Option<&Contest>, json: &mut Value) {
         let Ranked { candidate, simulated, .. } = &found.ranked[0];
         let prediction = &candidate.prediction;
         json["search_ms"] = found.search_ms.into();
@@ -302,10 +276,20 @@ impl Shown<'_> {
                 "period_ns": ranked.candidate.prediction.period_ns,
                 "simulated_period_ns": ranked.simulated.period_ns,
                 "slots": ranked.slots,
-                "measured_period_ns": measured.get(index).map(|rate| 1e9 / rate),
+                "measured_period_ns": contest.map(|contest| contest.period_ns[index]),
             })
         };
         json["plans"] = found.ranked.iter().enumerate().map(rival).collect();
+        if let Some(contest) = contest {
+            json["measured"] = json!({
+                "plans": contest.plans,
+                "picked": contest.picked,
+                "picked_period_ns": contest.period_ns[contest.picked],
+                "fastest_period_ns": contest.period_ns[0],
+                "loss": contest.loss(),
+                "simulation_error": contest.simulation_error,
+            });
+        }
         let slower = found.slowed.iter().map(|slowed| {
             json!({
                 "cluster": found.costs.names()[slowed.cluster],

@@ -4,8 +4,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pipeit_planner::profile::SYNTHETIC;
-
 use super::import::write_file;
 use super::{CommandError, fit, progress};
 use crate::load::{from_bytes, load};
@@ -49,7 +47,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut subjects = Vec::new();
     for model in &args.models {
         let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        subjects.push(Subject { name, bytes: load(model, &[target])?.bytes });
+        subjects.push(Subject::network(&name, load(model, &[target])?.bytes)?);
     }
     if !args.only {
         let architectures = zoo::ZOO;
@@ -58,13 +56,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
         for architecture in architectures {
             let file = architecture.tflite(0, &mut || bar.inc(1));
             let bytes = from_bytes(&file, Some("tflite"), &[target])?.bytes;
-            subjects.push(Subject { name: architecture.name.to_owned(), bytes });
+            subjects.push(Subject::network(architecture.name, bytes)?);
         }
         bar.finish_and_clear();
     }
     for file in zoo::synthetic() {
         let bytes = from_bytes(&file, Some("tflite"), &[target])?.bytes;
-        subjects.push(Subject { name: SYNTHETIC.to_owned(), bytes });
+        subjects.extend(Subject::synthetic(bytes)?);
     }
     let time = Duration::try_from_secs_f64(args.seconds).unwrap_or_default();
     let teams: usize = machine.clusters.iter().map(|cluster| cluster.cpus.len()).sum();

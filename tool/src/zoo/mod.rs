@@ -81,6 +81,21 @@ pub fn synthetic() -> Vec<Vec<u8>> {
         ([28, 28, 16], 48, 5, 1),
         ([32, 32, 16], 16, 3, 1),
         ([16, 16, 32], 64, 3, 2),
+        ([64, 64, 3], 16, 3, 1),
+        ([49, 10, 1], 64, 5, 2),
+        ([112, 112, 3], 64, 11, 4),
+        ([56, 56, 24], 144, 1, 1),
+        ([32, 32, 16], 32, 1, 2),
+        ([28, 28, 128], 256, 1, 2),
+        ([13, 13, 48], 192, 1, 1),
+        ([25, 5, 64], 64, 1, 1),
+        ([27, 27, 96], 128, 5, 1),
+        ([15, 15, 64], 64, 3, 1),
+        ([14, 14, 96], 208, 3, 1),
+        ([56, 56, 128], 16, 1, 1),
+        ([14, 14, 256], 256, 3, 1),
+        ([7, 7, 512], 512, 3, 1),
+        ([14, 14, 512], 1100, 1, 1),
     ];
     for (hwc, channels, side, stride) in convolutions {
         let window = window([side; 2]).stride(stride);
@@ -95,6 +110,10 @@ pub fn synthetic() -> Vec<Vec<u8>> {
         ([14, 14, 512], 1),
         ([7, 7, 960], 1),
         ([25, 5, 64], 1),
+        ([56, 56, 144], 1),
+        ([112, 112, 64], 2),
+        ([14, 14, 576], 2),
+        ([28, 28, 24], 1),
     ];
     for (hwc, stride) in depthwise {
         let window = window([3, 3]).stride(stride);
@@ -102,7 +121,17 @@ pub fn synthetic() -> Vec<Vec<u8>> {
             network.depthwise("layer", input, window, LINEAR);
         }));
     }
-    for (side, to) in [(8, 10), (16, 256), (20, 1000)] {
+    for (side, to) in [
+        (8, 10),
+        (16, 256),
+        (20, 1000),
+        (32, 16),
+        (5, 128),
+        (32, 300),
+        (32, 1000),
+        (45, 1000),
+        (64, 4200),
+    ] {
         files.push(alone([side, side, 1], &|network, input| {
             let flat = network.flatten("flat", input);
             network.dense("layer", flat, to, Scales::PerTensor, LINEAR);
@@ -110,17 +139,19 @@ pub fn synthetic() -> Vec<Vec<u8>> {
     }
     for (hwc, side, stride) in
         [([112, 112, 64], 3, 2), ([28, 28, 192], 3, 1), ([14, 14, 480], 3, 1), ([56, 56, 64], 2, 2)]
+            .into_iter()
+            .chain([([27, 27, 96], 3, 2), ([7, 7, 832], 3, 1), ([16, 16, 16], 2, 2)])
     {
         files.push(alone(hwc, &|network, input| {
             network.max_pool("layer", input, window([side; 2]).stride(stride));
         }));
     }
-    for hwc in [[7, 7, 1024], [8, 8, 64], [13, 13, 1000]] {
+    for hwc in [[7, 7, 1024], [8, 8, 64], [13, 13, 1000], [25, 5, 64], [4, 4, 256]] {
         files.push(alone(hwc, &|network, input| {
             network.mean("layer", input);
         }));
     }
-    for hwc in [[56, 56, 64], [14, 14, 256], [32, 32, 16]] {
+    for hwc in [[56, 56, 64], [14, 14, 256], [32, 32, 16], [7, 7, 160], [28, 28, 24]] {
         files.push(alone(hwc, &|network, input| {
             network.add("layer", [input, input], LINEAR);
         }));
