@@ -87,6 +87,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Whether all that is not positive gets the same code, as behind a ReLU.
+    #[must_use]
+    pub const fn rectifies(self) -> bool {
+        self.min >= self.zero_point
+    }
+
     /// The code of `scaled`, a number of output steps from zero.
     #[must_use]
     pub const fn code(self, scaled: i32) -> i8 {

@@ -5,7 +5,9 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{BIAS, Columns, moved, store, store_fast};
+use super::requantize::{
+    BIAS, Columns, Exact, Rectified, Sequence, Short, moved, store, store_fast,
+};
 use super::vector::{self, load_codes};
 use crate::kernels::Path;
 use crate::kernels::packed::Rounding;
@@ -29,6 +31,12 @@ unsafe impl Microkernel<ROWS> for Kernel {
     type Form = Offset;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
+        let params = job.params;
+        let tile = match (params.fast, params.rounding) {
+            (true, Rounding::Double) if params.output.rectifies() => tile::<Rectified>,
+            (true, Rounding::Double) => tile::<Short>,
+            _ => tile::<Exact>,
+        };
         // SAFETY: the caller's promise.
         unsafe { tile(job) }
     }
@@ -75,7 +83,7 @@ struct Panel<'a> {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile(job: &Job<'_, ROWS>) {
+unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.len());
     let columns = job.columns.chunks(COLUMNS * PARAMETERS);
     for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
@@ -83,13 +91,13 @@ unsafe fn tile(job: &Job<'_, ROWS>) {
         let panel = Panel { weights, columns, first, stored };
         match columns.len() / (16 * PARAMETERS) {
             // SAFETY: the caller's promise.
-            4 => unsafe { vectors::<4>(job, &panel) },
+            4 => unsafe { vectors::<S, 4>(job, &panel) },
             // SAFETY: the caller's promise.
-            3 => unsafe { vectors::<3>(job, &panel) },
+            3 => unsafe { vectors::<S, 3>(job, &panel) },
             // SAFETY: the caller's promise.
-            2 => unsafe { vectors::<2>(job, &panel) },
+            2 => unsafe { vectors::<S, 2>(job, &panel) },
             // SAFETY: the caller's promise.
-            _ => unsafe { vectors::<1>(job, &panel) },
+            _ => unsafe { vectors::<S, 1>(job, &panel) },
         }
     }
 }
@@ -100,25 +108,25 @@ unsafe fn tile(job: &Job<'_, ROWS>) {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vectors<const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
+unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
     let most = if V > 2 { 6 } else { 12 };
     let parts = job.rows.div_ceil(most);
     for i in 0..parts {
         let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
         let compute = match end - start {
-            1 => part::<1, V>,
-            2 => part::<2, V>,
-            3 => part::<3, V>,
-            4 => part::<4, V>,
-            5 => part::<5, V>,
-            6 => part::<6, V>,
+            1 => part::<S, 1, V>,
+            2 => part::<S, 2, V>,
+            3 => part::<S, 3, V>,
+            4 => part::<S, 4, V>,
+            5 => part::<S, 5, V>,
+            6 => part::<S, 6, V>,
             rows if V <= 2 => match rows {
-                7 => part::<7, V>,
-                8 => part::<8, V>,
-                9 => part::<9, V>,
-                10 => part::<10, V>,
-                11 => part::<11, V>,
-                _ => part::<12, V>,
+                7 => part::<S, 7, V>,
+                8 => part::<S, 8, V>,
+                9 => part::<S, 9, V>,
+                10 => part::<S, 10, V>,
+                11 => part::<S, 11, V>,
+                _ => part::<S, 12, V>,
             },
             _ => return,
         };
@@ -133,7 +141,7 @@ unsafe fn vectors<const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn part<const R: usize, const V: usize>(
+unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     job: &Job<'_, ROWS>,
     panel: &Panel<'_>,
     start: usize,
@@ -141,15 +149,18 @@ unsafe fn part<const R: usize, const V: usize>(
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
     let Some(outputs) = outputs else { return };
+    // The lines that will be written are on their way while the inputs are multiplied.
+    for output in outputs {
+        _mm_prefetch::<_MM_HINT_ET0>(output.wrapping_add(panel.first));
+    }
     let mut weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * weights.len(), job.run * job.inputs.len());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
     let params = job.params;
-    let is_fast = params.fast && params.rounding == Rounding::Double;
     let biases = columns.row::<BIAS>();
     let mut sums = [[_mm512_setzero_si512(); V]; R];
     for v in 0..V {
-        let bias = if is_fast { moved(biases[v]) } else { biases[v] };
+        let bias = if S::FAST { moved(biases[v]) } else { biases[v] };
         for r in 0..R {
             sums[r][v] = bias;
         }
@@ -186,10 +197,9 @@ unsafe fn part<const R: usize, const V: usize>(
         }
     }
     let stored = (panel.first, panel.stored);
-    if is_fast {
+    if S::FAST {
         // SAFETY: the outputs are writable for these codes.
-        unsafe { store_fast(sums, columns, params.output, outputs, stored) };
-        return;
+        return unsafe { store_fast::<S, R, V>(sums, columns, params.output, outputs, stored) };
     }
     // Copied one by one: the array as a whole would be in memory all the time.
     let mut copy = [[_mm512_setzero_si512(); V]; R];

@@ -10,7 +10,9 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 use core::ops::Range;
 
-use super::requantize::{BIAS, Codes, Columns, Fast, MANTISSA, SHIFT, double, moved};
+use super::requantize::{
+    BIAS, Codes, Columns, Exact, Fast, MANTISSA, Rectified, SHIFT, Sequence, Short, double, moved,
+};
 use super::vector::{self, first, flip, load_codes};
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
 use crate::kernels::{Io, Path, Window};
@@ -56,10 +58,12 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
         _ => Form::Walk,
     };
     let compute = match (params.fast, params.weight_zero_point != 0) {
-        (true, false) => form.strip::<true, false>(),
-        (true, true) => form.strip::<true, true>(),
-        (false, false) => form.strip::<false, false>(),
-        (false, true) => form.strip::<false, true>(),
+        (true, false) if params.output.rectifies() => form.strip::<Rectified, false>(),
+        (true, false) => form.strip::<Short, false>(),
+        (true, true) if params.output.rectifies() => form.strip::<Rectified, true>(),
+        (true, true) => form.strip::<Short, true>(),
+        (false, false) => form.strip::<Exact, false>(),
+        (false, true) => form.strip::<Exact, true>(),
     };
     // The columns under the quads, from that under the first tap.
     let (outputs, under): (usize, &[usize]) = match form {
@@ -134,11 +138,11 @@ enum Form {
 }
 
 impl Form {
-    fn strip<const FAST: bool, const ZERO: bool>(self) -> unsafe fn(&Strip<'_>, &Block<'_>) {
+    fn strip<S: Sequence, const ZERO: bool>(self) -> unsafe fn(&Strip<'_>, &Block<'_>) {
         match self {
-            Self::Roll => roll::<FAST, ZERO>,
-            Self::Stride => stride::<FAST, ZERO>,
-            Self::Walk => walk::<FAST, ZERO>,
+            Self::Roll => roll::<S, ZERO>,
+            Self::Stride => stride::<S, ZERO>,
+            Self::Walk => walk::<S, ZERO>,
         }
     }
 }
@@ -245,14 +249,14 @@ impl Strip<'_> {
 }
 
 /// What makes codes of the sums of a block.
-struct Finish<const FAST: bool> {
-    fast: Fast,
+struct Finish<S> {
+    fast: Fast<S>,
     mantissas: __m512i,
     shifts: __m512i,
     codes: Codes<1>,
 }
 
-impl<const FAST: bool> Finish<FAST> {
+impl<S: Sequence> Finish<S> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn new(params: &PackedDepthwiseConv2d, columns: Columns<'_, 1>) -> Self {
@@ -264,7 +268,7 @@ impl<const FAST: bool> Finish<FAST> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     fn steps(&self, sums: __m512i) -> __m512i {
-        if FAST { self.fast.scaled(sums) } else { double(sums, self.mantissas, self.shifts) }
+        if S::FAST { self.fast.scaled(sums) } else { double(sums, self.mantissas, self.shifts) }
     }
 }
 
@@ -295,12 +299,12 @@ fn ones(taps: usize) -> __m512i {
 /// has only considered for the weights, not for their zero point.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn biases<const FAST: bool>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
+fn biases<S: Sequence>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m512i {
     let [biases] = block.columns.row::<BIAS>();
     let taps = params.window.taps.iter().map(|&n| i32::from(n)).product::<i32>();
     let up = taps.wrapping_mul(i32::from(params.weight_zero_point) << 7);
     let biases = _mm512_add_epi32(biases, _mm512_set1_epi32(up));
-    if FAST { moved(biases) } else { biases }
+    if S::FAST { moved(biases) } else { biases }
 }
 
 /// A strip of two columns under a 3x3 window.
@@ -310,12 +314,12 @@ fn biases<const FAST: bool>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -
 /// The pixels are readable and the outputs writable for the channels of `block`, the latter in
 /// all rows; the core can execute the path.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn roll<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+unsafe fn roll<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
     let &[pixels, ..] = &strip.quads;
     let &[first, second, third] = block.filter else { return };
     let params = strip.params;
-    let finish = Finish::<FAST>::new(params, block.columns);
-    let biases = biases::<FAST>(params, block);
+    let finish = Finish::<S>::new(params, block.columns);
+    let biases = biases::<S>(params, block);
     // The taps of the first output, then those of the second, one pixel on.
     let mut weights = [[biases; 2]; 3];
     for (weights, taps) in weights.iter_mut().zip([first, second, third]) {
@@ -356,12 +360,12 @@ unsafe fn roll<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Bl
 ///
 /// As [`roll`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn stride<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+unsafe fn stride<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
     let &[first, second, third] = block.filter else { return };
     let [top, middle, bottom] = [load_codes(&first), load_codes(&second), load_codes(&third)];
     let params = strip.params;
-    let finish = Finish::<FAST>::new(params, block.columns);
-    let biases = biases::<FAST>(params, block);
+    let finish = Finish::<S>::new(params, block.columns);
+    let biases = biases::<S>(params, block);
     let ones = ones(3);
     let add = |sums, quad, taps| {
         let zero = zero_products::<ZERO>(quad, ones, params.weight_zero_point);
@@ -400,11 +404,11 @@ unsafe fn stride<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &
 ///
 /// As [`roll`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn walk<const FAST: bool, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+unsafe fn walk<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
     let params = strip.params;
     let across = usize::from(params.window.taps[1]);
-    let finish = Finish::<FAST>::new(params, block.columns);
-    let biases = biases::<FAST>(params, block);
+    let finish = Finish::<S>::new(params, block.columns);
+    let biases = biases::<S>(params, block);
     let [mut to, _] = strip.to;
     for y in strip.rows.clone() {
         let mut sums = biases;

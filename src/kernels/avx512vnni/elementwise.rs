@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Codes, Fast, double, moved};
+use super::requantize::{Codes, Fast, Short, double, moved};
 use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::reference::{Add, Mul, Term};
 use crate::kernels::{Io, runs};
@@ -34,7 +34,7 @@ pub(super) fn mul(params: &Mul, io: &Io<'_>) -> bool {
     let [zero_a, zero_b] = params.zero_points.map(|zero| splat(zero));
     let product =
         |a, b| _mm512_mullo_epi32(_mm512_sub_epi32(a, zero_a), _mm512_sub_epi32(b, zero_b));
-    match Fast::of(params.multiplier) {
+    match Fast::<Short>::of(params.multiplier) {
         Some(fast) => {
             let steps = |a, b| fast.scaled(moved(product(a, b)));
             blocks(io, |block| {

@@ -3,7 +3,9 @@
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
 use super::vector::{LANES, Numbers, first, load_numbers};
 use crate::kernels::Path;
@@ -37,6 +39,42 @@ impl<'a, const V: usize> Columns<'a, V> {
     }
 }
 
+/// A sequence of instructions that makes steps of sums.
+pub(super) trait Sequence {
+    /// The fast form: sums are [`moved`].
+    const FAST: bool;
+    /// Halves of negative numbers go down, as is right; else up.
+    const TIES: bool;
+}
+
+/// The fast form where the output [rectifies](Output::rectifies): negative numbers become the
+/// least code, however they are rounded.
+#[derive(Debug)]
+pub(super) struct Rectified;
+
+/// The fast form.
+#[derive(Debug)]
+pub(super) struct Short;
+
+/// The general form.
+#[derive(Debug)]
+pub(super) struct Exact;
+
+impl Sequence for Rectified {
+    const FAST: bool = true;
+    const TIES: bool = false;
+}
+
+impl Sequence for Short {
+    const FAST: bool = true;
+    const TIES: bool = true;
+}
+
+impl Sequence for Exact {
+    const FAST: bool = false;
+    const TIES: bool = true;
+}
+
 /// Runs a body for every index below a constant that is at most 12: straight code, since a loop
 /// would put what is indexed into memory.
 macro_rules! unrolled {
@@ -59,7 +97,7 @@ macro_rules! unrolled {
 /// Every target is writable for `len` codes from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn store_fast<const R: usize, const V: usize>(
+pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
     mut sums: [[__m512i; V]; R],
     columns: Columns<'_, V>,
     output: Output,
@@ -67,9 +105,9 @@ pub(super) unsafe fn store_fast<const R: usize, const V: usize>(
     (start, len): (usize, usize),
 ) {
     unrolled!(v < V, {
-        let fast = Fast::new(columns, v);
+        let fast = Fast::<S>::new(columns, v);
         unrolled!(r < R, {
-            sums[r][v] = fast.scaled(sums[r][v]);
+            sums[r][v] = finished(fast.scaled(sums[r][v]));
         });
     });
     let (codes, first) = (Codes::<V>::new(output), first(len));
@@ -144,26 +182,29 @@ pub(super) fn moved(sums: __m512i) -> __m512i {
 }
 
 /// The fast form for 16 columns, see [`complete`](crate::kernels::packed::complete).
-#[derive(Clone, Copy)]
-pub(super) struct Fast {
+pub(super) struct Fast<S> {
     doubled: __m512i,
     doubled_odd: __m512i,
     constants: __m512i,
     constants_odd: __m512i,
     shifts: __m512i,
+    sequence: PhantomData<S>,
 }
 
-impl Fast {
+impl<S: Sequence> Fast<S> {
     /// For the columns of vector `v`.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new<const V: usize>(columns: Columns<'_, V>, v: usize) -> Self {
+        // What is otherwise added to sums that are not negative.
+        let one = _mm512_set1_epi64(if S::TIES { 0 } else { 1 << 32 });
         Self {
             doubled: columns.row::<3>()[v],
             doubled_odd: columns.row::<4>()[v],
-            constants: columns.row::<5>()[v],
-            constants_odd: columns.row::<6>()[v],
+            constants: _mm512_add_epi64(columns.row::<5>()[v], one),
+            constants_odd: _mm512_add_epi64(columns.row::<6>()[v], one),
             shifts: columns.row::<7>()[v],
+            sequence: PhantomData,
         }
     }
 
@@ -188,10 +229,24 @@ impl Fast {
         let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(sums), self.doubled_odd);
         let even = _mm512_add_epi64(even, self.constants);
         let odd = _mm512_add_epi64(odd, self.constants_odd);
-        let not_negative = _mm512_srli_epi32::<31>(sums);
-        let steps = _mm512_add_epi32(high_halves(even, odd), not_negative);
-        _mm512_srav_epi32(steps, self.shifts)
+        let mut high = high_halves(even, odd);
+        if S::TIES {
+            high = _mm512_add_epi32(high, _mm512_srli_epi32::<31>(sums));
+        }
+        _mm512_srav_epi32(high, self.shifts)
     }
+}
+
+/// A vector that is computed before those that follow in the source: without, the compiler begins
+/// more of them than there are registers for what is between.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finished(mut vector: __m512i) -> __m512i {
+    // SAFETY: does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(zmm_reg) vector, options(nomem, nostack, preserves_flags));
+    }
+    vector
 }
 
 /// The high halves of the lanes of `even` and `odd`, by turns.

@@ -60,7 +60,7 @@ impl Scale {
         let Output { zero_point, min, max } = output;
         Self {
             sequence: match rounding {
-                Rounding::Double if fast && min >= zero_point => Sequence::Rectified,
+                Rounding::Double if fast && output.rectifies() => Sequence::Rectified,
                 Rounding::Double if fast => Sequence::Short,
                 _ => Sequence::Exact(rounding),
             },

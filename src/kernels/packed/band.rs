@@ -272,7 +272,7 @@ impl<'a> Band<'a> {
         count: usize,
     ) {
         let Steps { outputs: [_, step], taps: [row_step, tap_step], .. } = self.steps;
-        let mut firsts = [core::ptr::null(); ROWS];
+        let mut firsts = [core::ptr::null::<i8>(); ROWS];
         self.each_line(start, count, |done, len, mut first| {
             for input in firsts.get_mut(done..done + len).unwrap_or(&mut []) {
                 *input = first;
@@ -286,7 +286,9 @@ impl<'a> Band<'a> {
         for _ in 0..down {
             let mut tap = row;
             for run in runs.by_ref().take(across) {
-                *run = firsts.map(|first: *const i8| first.wrapping_add(tap));
+                for (input, first) in run.iter_mut().zip(&firsts) {
+                    *input = first.wrapping_add(tap);
+                }
                 tap = tap.wrapping_add(tap_step);
             }
             row = row.wrapping_add(row_step);
