@@ -30,7 +30,7 @@ use sweep::{Bottleneck, Spent, Table};
 const EQUAL: f64 = 1e-9;
 
 /// By which factor the period of the first attempt is above what cannot be beaten.
-const TIGHT: f64 = 1.1;
+const TIGHT: f64 = 1.04;
 
 /// Memory that a plan takes, as a sum over its stages.
 pub trait Memory {
@@ -280,6 +280,10 @@ impl<'a> Explorer<'a> {
         for busy in self.busy_sets() {
             let space = Space::new(self.costs, busy, self.replication);
             // A tight cap makes for a quick search; one that is too tight, for a vain one.
+            // Rounding must not take away a plan.
+            if space.least_period_ns() * (1.0 - EQUAL) > cap_ns {
+                continue;
+            }
             let (least_ns, mut slack) = (space.least_period_ns().max(1.0), TIGHT);
             let period_ns = loop {
                 let tried_ns = least_ns * slack;
