@@ -59,6 +59,8 @@ pub struct Predictor {
     pub contention: f64,
     /// Nanoseconds to hand over a frame, whatever its size.
     pub handover_ns: f64,
+    /// Nanoseconds to take a frame from the source, and to give its result back.
+    pub source_ns: f64,
     /// Bytes per nanosecond that go from one cluster to another.
     pub gb_per_s: f64,
     /// Where the times come from.
@@ -153,6 +155,7 @@ impl Predictor {
             clusters: vec![ClusterPredictor::typical("cpu", path)],
             contention: 0.0,
             handover_ns: HANDOVER_NS,
+            source_ns: HANDOVER_NS,
             gb_per_s: GB_PER_S,
             source: format!("modelled: static cycles of {path} kernels, no measurement"),
         }
@@ -166,6 +169,7 @@ impl Predictor {
             clusters: clusters.collect(),
             contention: board.memory.contention,
             handover_ns: HANDOVER_NS,
+            source_ns: HANDOVER_NS,
             gb_per_s: if board.memory.gb_per_s > 0.0 { board.memory.gb_per_s } else { GB_PER_S },
             source: format!(
                 "modelled: static cycles of our kernels and bandwidth of the memory of {}",
@@ -208,7 +212,7 @@ impl Predictor {
         let handover = |cut: usize, from: Option<usize>, to: usize| {
             let bytes = network.crossing_bytes.get(cut).copied().unwrap_or(0);
             match from {
-                None => 0.0,
+                None => self.source_ns,
                 Some(_) if u32::try_from(bytes).is_err() => f64::INFINITY,
                 // Another core's caches are as far for a stage as for a team; another cluster's are
                 // as far as memory.

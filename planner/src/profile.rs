@@ -32,6 +32,8 @@ pub struct Profile {
     pub clusters: Vec<ProfiledCluster>,
     /// Nanoseconds to hand over a frame.
     pub handover_ns: f64,
+    /// Nanoseconds to send a frame and to take its result.
+    pub source_ns: f64,
     /// By which share layers take longer for each further cluster that is busy.
     pub contention: f64,
     /// Times of layers.
@@ -268,6 +270,7 @@ impl Profile {
             clusters,
             contention: self.contention,
             handover_ns: self.handover_ns,
+            source_ns: self.source_ns,
             gb_per_s: crate::predict::GB_PER_S,
             source: format!("profile of {}, {}", self.machine, self.date),
         })

@@ -79,6 +79,7 @@ fn profile(truth: &ClusterPredictor) -> Profile {
             path: "neon".to_owned(),
         }],
         handover_ns: 500.0,
+        source_ns: 300.0,
         contention: 0.1,
         rows,
         frames: Vec::new(),

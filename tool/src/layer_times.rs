@@ -164,9 +164,17 @@ pub fn layer_times(
     Ok(times.into_iter().map(without_first).collect())
 }
 
-/// Nanoseconds that the teams are busy with each of several frames, sorted, for `length`. Before
-/// each, the core that sends it reads `evict` bytes, which leaves nothing else in caches of that
-/// size.
+/// What frames take, in nanoseconds, sorted.
+#[derive(Debug)]
+pub struct FrameTimes {
+    /// All teams together, at work.
+    pub busy: Vec<u64>,
+    /// From the beginning of one frame to that of the next, but for that.
+    pub between: Vec<u64>,
+}
+
+/// Times of several frames, for `length`. Before each, the core that sends it reads `evict` bytes,
+/// which leaves nothing else in caches of that size.
 ///
 /// # Errors
 ///
@@ -177,18 +185,21 @@ pub fn frame_times(
     frames: &[Vec<Vec<i8>>],
     length: Duration,
     evict: usize,
-) -> Result<Vec<u64>, CommandError> {
-    let mut before = 0;
+) -> Result<FrameTimes, CommandError> {
+    let (mut before, mut last) = (0, None);
     let others = vec![1u8; evict];
-    let mut times = Vec::new();
-    one_by_one::<Hosted>(plan, machine, frames, length, |pipeline, _| {
+    let (mut times, mut between) = (Vec::new(), Vec::new());
+    one_by_one::<Hosted>(plan, machine, frames, length, |pipeline, begun| {
         let stages = (0..).map_while(|stage| pipeline.stats(stage));
         let busy = stages.map(|stats| stats.busy.0).sum();
         times.push(busy - before);
+        if let Some((last, busy)) = last.replace((begun, busy - before)) {
+            between.push(begun.since(last).0.saturating_sub(busy));
+        }
         before = busy;
         std::hint::black_box(others.iter().step_by(64).fold(0, |sum, &byte| sum ^ byte));
     })?;
-    Ok(without_first(times))
+    Ok(FrameTimes { busy: without_first(times), between: without_first(between) })
 }
 
 /// Sorted, without the first frame's, which found nothing in the caches.

@@ -100,6 +100,8 @@ struct Timed {
     busy: Vec<Vec<f64>>,
     /// Of whole frames, with nothing in between that tells the time of layers.
     frames: Vec<f64>,
+    /// From one of them to the next.
+    between: Vec<f64>,
 }
 
 /// The profile of `machine` for kernels of `path`; `done` is called after each network and team.
@@ -124,6 +126,7 @@ pub fn profile(
                 alone: Vec::new(),
                 busy: Vec::new(),
                 frames: Vec::new(),
+                between: Vec::new(),
             };
             // While one core reads other things, the others of a team fall asleep.
             let is_timed = |&subject: &usize| {
@@ -169,6 +172,7 @@ pub fn profile(
         date: today(),
         clusters: machine.clusters.iter().map(cluster).collect(),
         handover_ns: pipeit_planner::predict::HANDOVER_NS,
+        source_ns: source_ns(&all),
         contention: contention(&rows, machine.clusters.len()),
         rows,
         frames,
@@ -200,10 +204,12 @@ impl Timed {
         let frames = [Noise::new(0).frame(model)];
         if model.layers.len() == 1 {
             let evict = evicting(subject.weights);
-            append(&mut self.alone, &[frame_times(&plan, &own, &frames, time / 2, evict)?]);
+            append(&mut self.alone, &[frame_times(&plan, &own, &frames, time / 2, evict)?.busy]);
         } else {
             append(&mut self.alone, &layer_times(&plan, &own, &frames, time)?);
-            self.frames.extend(decile(&frame_times(&plan, &own, &frames, time, 0)?));
+            let times = frame_times(&plan, &own, &frames, time, 0)?;
+            self.frames.extend(decile(&times.busy));
+            self.between.extend(decile(&times.between));
         }
         let others = (0..machine.clusters.len()).filter(|&other| other != self.cluster);
         let others: Vec<_> =
@@ -293,6 +299,14 @@ fn calmest(medians: Option<&Vec<f64>>) -> (f64, f64) {
     medians.sort_by(f64::total_cmp);
     let least = medians.first().copied().unwrap_or(0.0).max(1.0);
     (least, medians.get(medians.len() / 2).map_or(0.0, |median| median.max(1.0) / least - 1.0))
+}
+
+/// What it takes to send a frame and to take its result, but for copying a large input: the least
+/// over the networks on one core.
+fn source_ns(all: &[Timed]) -> f64 {
+    let of_one = all.iter().filter(|timed| timed.cores == 1 && !timed.between.is_empty());
+    let times = of_one.map(|timed| calmest(Some(&timed.between)).0);
+    times.min_by(f64::total_cmp).unwrap_or(pipeit_planner::predict::HANDOVER_NS)
 }
 
 /// By which share layers take longer for each further busy cluster: the median over the layers.

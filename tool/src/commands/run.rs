@@ -62,44 +62,57 @@ pub struct Args {
 }
 
 /// Changes from one plan to another.
-#[derive(Debug, Default)]
-struct Changes(Vec<Change>);
+#[derive(Debug)]
+struct Changes {
+    begun: Instant,
+    all: Vec<Change>,
+}
 
 #[derive(Debug)]
 struct Change {
-    /// Frames finished before.
+    /// Frames finished before, and the seconds they took.
     frames: u64,
+    seconds: f64,
     stages: String,
     /// Clusters and how many times the predicted time they take.
     slowness: Vec<(String, f64)>,
 }
 
 impl Changes {
+    fn new() -> Self {
+        Self { begun: Instant::now(), all: Vec::new() }
+    }
+
     fn add(&mut self, frames: u64, plan: &Plan<'_>, slowness: &Slowness, machine: &Machine) {
         let factor = |(index, cluster): (u8, &HostCluster)| {
             (cluster.name.clone(), f64::from(slowness.permille(ClusterId(index))) / 1e3)
         };
         let slowness = (0..).zip(&machine.clusters).map(factor).collect();
-        self.0.push(Change { frames, stages: report::spec(plan, machine), slowness });
+        let (seconds, stages) = (self.begun.elapsed().as_secs_f64(), report::spec(plan, machine));
+        self.all.push(Change { frames, seconds, stages, slowness });
     }
 
     fn json(&self) -> Value {
         let change = |change: &Change| {
             json!({
                 "frames": change.frames,
+                "seconds": change.seconds,
                 "stages": change.stages,
                 "slowness": change.slowness.iter().cloned().collect::<BTreeMap<_, _>>(),
             })
         };
-        self.0.iter().map(change).collect()
+        self.all.iter().map(change).collect()
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        for Change { frames, stages, slowness } in &self.0 {
+        for Change { frames, seconds, stages, slowness } in &self.all {
             let slowness: Vec<_> =
                 slowness.iter().map(|(name, factor)| format!("{name} {factor:.2}")).collect();
             let slowness = slowness.join(", ");
-            writeln!(out, "after {frames} frames: {stages} (times predicted: {slowness})")?;
+            writeln!(
+                out,
+                "after {frames} frames, {seconds:.2} s: {stages} (times predicted: {slowness})"
+            )?;
         }
         Ok(())
     }
@@ -182,8 +195,7 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
     let mut sources = sources.into_iter();
     let mut failure = None;
     let mut results = Vec::new();
-    let begun = Instant::now();
-    let mut changes = Changes::default();
+    let mut changes = Changes::new();
     stream_live::<P>(
         &plans,
         &machine,
@@ -205,7 +217,7 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
         },
         |plan, slowness| changes.add(bar.position(), plan, slowness, &machine),
     )??;
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = changes.begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     if let Some(error) = failure {
         return Err(error.into());
@@ -259,8 +271,7 @@ fn run_noise<P: Platform>(
     let mut left = frames;
     let mut outputs = Checksum::new();
     let bar = progress(frames, "frames");
-    let begun = Instant::now();
-    let mut changes = Changes::default();
+    let mut changes = Changes::new();
     stream_live::<P>(
         plans,
         machine,
@@ -280,7 +291,7 @@ fn run_noise<P: Platform>(
         },
         |plan, slowness| changes.add(bar.position(), plan, slowness, machine),
     )??;
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = changes.begun.elapsed().as_secs_f64();
     bar.finish_and_clear();
     let hash = format!("{:08x}", outputs.finish());
     if json {
