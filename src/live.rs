@@ -18,8 +18,8 @@ use crate::topology::{ClusterId, MAX_CLUSTERS, MAX_CORES, Topology};
 
 /// The predicted time, as a factor of [`Slowness`].
 const AS_PREDICTED: u32 = 256;
-/// The largest factor: 256 times the predicted time.
-const MOST: u64 = 1 << 16;
+/// The largest factor, 65 536 times the predicted time: emulators are slow.
+const MOST: u64 = 1 << 24;
 /// How long a cluster must have been slow: in most of so many windows of a [`Watch`].
 const WINDOWS: usize = 3;
 /// A plan is better if it takes at least one of so many parts less time for a frame.
@@ -65,14 +65,17 @@ impl Slowness {
     pub fn period_ns(&self, plan: &Plan<'_>) -> u64 {
         // Frames in so many nanoseconds, which is more than any team takes for one.
         const SPAN_NS: u64 = 1 << 40;
+        // What a team that gets all frames gets of them.
+        const ALL: u64 = 1 << 16;
         let rate = |team: &Team| SPAN_NS / u64::from(team.frame_ns).max(1);
         let period = |stage| {
             let teams = plan.teams_of(stage);
-            let all = teams.iter().map(rate).fold(0, u64::saturating_add).max(1);
+            let rates = teams.iter().map(rate).fold(0, u64::saturating_add);
             let time = |team: &Team| {
-                let ns = u128::from(team.frame_ns) * u128::from(self.factor(team.cluster));
-                let dealt = ns * u128::from(rate(team)) / u128::from(all);
-                u64::try_from(dealt / u128::from(AS_PREDICTED)).unwrap_or(u64::MAX)
+                let ns = u64::from(team.frame_ns).wrapping_mul(self.factor(team.cluster).into());
+                let dealt = rate(team).wrapping_mul(ALL).checked_div(rates).unwrap_or(ALL);
+                // No factor is above `MOST`, so that none of this reaches 2^64.
+                (ns / u64::from(AS_PREDICTED)).wrapping_mul(dealt) / ALL
             };
             teams.iter().map(time).max().unwrap_or(0)
         };
@@ -125,11 +128,7 @@ impl Watch {
         let is_other = self.begun.len() != teams.len()
             || self.begun.iter().zip(now()).any(|(begun, now)| now.frames < begun.frames);
         let time = P::now();
-        if is_other {
-            (self.begun, self.since) = (now().collect(), time);
-            return None;
-        }
-        if time.since(self.since) < self.window {
+        if !is_other && time.since(self.since) < self.window {
             return None;
         }
         let mut times = [(0, 0); MAX_CLUSTERS];
@@ -142,8 +141,13 @@ impl Watch {
             let planned = frames.saturating_mul(team.frame_ns.into());
             *predicted = u64::saturating_add(*predicted, planned);
         }
-        (self.begun, self.since) = (now().collect(), time);
-        Some(self.end_window(&times))
+        self.since = time;
+        self.begun.clear();
+        for stats in now() {
+            // A team has a core at least, so that there is room.
+            let _ = self.begun.push(stats);
+        }
+        (!is_other).then(|| self.end_window(&times))
     }
 
     /// Takes the time that each cluster took for its frames in a window and the time predicted
@@ -164,8 +168,10 @@ impl Watch {
 }
 
 fn nanoseconds<P: Platform>(ticks: Ticks) -> u64 {
-    let ns = u128::from(ticks.0).wrapping_mul(1_000_000_000);
-    u64::try_from(ns / u128::from(P::tick_hz().max(1))).unwrap_or(u64::MAX)
+    const SECOND: u64 = 1_000_000_000;
+    let hz = P::tick_hz().max(1);
+    let rest = (ticks.0 % hz).saturating_mul(SECOND) / hz;
+    (ticks.0 / hz).saturating_mul(SECOND).saturating_add(rest)
 }
 
 #[cfg(test)]
@@ -194,7 +200,7 @@ mod tests {
             watch.end_window(&[(u64::MAX, 1); MAX_CLUSTERS]);
         }
         let slowness = watch.end_window(&[(u64::MAX, 1); MAX_CLUSTERS]);
-        assert_eq!(slowness.permille(ClusterId(0)), 256_000);
+        assert_eq!(slowness.permille(ClusterId(0)), 65_536_000);
         assert_eq!(slowness.permille(ClusterId(99)), 1000);
     }
 }

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use core::ops::Range;
+use core::ops::{DerefMut, Range};
 
 use heapless::{Deque, Vec};
 
@@ -423,7 +423,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             Admission::DropOldest(wait) => (wait, true),
         };
         let slot = self.wait_for(&self.freed, wait, || {
-            let mut gate = self.gate.lock();
+            let mut gate = self.gate();
             if !gate.open {
                 return Err(CallError::Stopped);
             }
@@ -445,7 +445,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 team.outstanding.fetch_sub(1, Ordering::Relaxed);
                 Some(frame)
             })?;
-        let mut gate = self.gate.lock();
+        let mut gate = self.gate();
         // The order closes up behind it, so that it waits for nobody.
         for _ in 0..gate.order.len() {
             if let Some(id) = gate.order.pop_front()
@@ -466,7 +466,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// [`CallError`]; `Stopped` only when all frames submitted have been polled.
     pub fn poll(&self, wait: Wait) -> Result<OutputFrame<'_, 'a, P>, CallError> {
         let frame = self.wait_for(&self.finished, wait, || {
-            let mut gate = self.gate.lock();
+            let mut gate = self.gate();
             let Some(&next) = gate.order.front() else {
                 return if gate.open { Ok(None) } else { Err(CallError::Stopped) };
             };
@@ -496,11 +496,11 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     ///
     /// [`CallError::TimedOut`], [`CallError::Failed`].
     pub fn drain(&self, wait: Wait) -> Result<(), CallError> {
-        self.gate.lock().open = false;
+        self.gate().open = false;
         self.freed.signal();
         self.finished.signal();
         self.wait_for(&self.finished, wait, || {
-            let gate = self.gate.lock();
+            let gate = self.gate();
             Ok((gate.done.len() == gate.order.len()).then_some(()))
         })
     }
@@ -509,7 +509,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// is at, and calls that wait return. Frames under way are lost; [`drain`](Self::drain)
     /// first to keep them.
     pub fn stop(&self) {
-        self.gate.lock().open = false;
+        self.gate().open = false;
         // Release: pairs with `is_stopped`.
         self.stopped.store(true, Ordering::Release);
         self.queues.iter().for_each(|queue| queue.pushed().signal());
@@ -538,7 +538,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// Frames dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u32 {
-        self.gate.lock().dropped
+        self.gate().dropped
     }
 
     /// What stage `stage` has done so far; `None` when there is no such stage.
@@ -581,14 +581,18 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 }
             }
             None => {
-                let _ = self.gate.lock().done.push(frame);
+                let _ = self.gate().done.push(frame);
                 self.finished.signal();
             }
         }
     }
 
+    fn gate(&self) -> impl DerefMut<Target = Gate<'a>> {
+        self.gate.lock()
+    }
+
     fn give_back(&self, slot: &'a mut [i8]) {
-        let _ = self.gate.lock().free.push(slot);
+        let _ = self.gate().free.push(slot);
         self.freed.signal();
     }
 
@@ -695,7 +699,7 @@ impl<P: Platform> InputFrame<'_, '_, P> {
     /// [`CallError::Stopped`] when the pipeline was drained or stopped in the meantime.
     pub fn submit(mut self) -> Result<FrameId, CallError> {
         let Some(slot) = self.slot.take() else { return Err(CallError::Stopped) };
-        let mut gate = self.pipeline.gate.lock();
+        let mut gate = self.pipeline.gate();
         if !gate.open {
             drop(gate);
             self.pipeline.give_back(slot);

@@ -42,6 +42,12 @@ impl<'a> Region<'a> {
         self.rest.len()
     }
 
+    /// All that is left, for a region that is dealt out again and again.
+    #[must_use]
+    pub const fn into_rest(self) -> &'a mut [MaybeUninit<u8>] {
+        self.rest
+    }
+
     /// `len` zeros that start at a multiple of `align`, a power of two.
     ///
     /// # Errors

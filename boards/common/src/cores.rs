@@ -1,14 +1,15 @@
 //! Starting the other cores, and giving them work.
 //!
 //! ```text
-//!            start           reports in           run_on_others
-//!  absent ─────────▶ starting ─────────▶ up ─ waits ─────▶ the job
+//!            start           reports in           run_on_others, beside
+//!  absent ─────────▶ starting ─────────▶ up ─ waits ─────▶ a job ─┐
+//!                       │                 ▲───────────────────────┘
 //!                       └── out of time ─▶ given up: parks for good, should it ever come
 //! ```
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{Readable, TPIDR_EL1};
@@ -71,9 +72,12 @@ const GIVEN_UP: u8 = 3;
 
 static STATES: [AtomicU8; MAX_CORES] = [const { AtomicU8::new(ABSENT) }; MAX_CORES];
 /// What the other cores are to do.
-type Job = &'static (dyn Fn(usize) + Sync);
-static JOB: SpinMutex<Option<Job>, Yield> = SpinMutex::new(None);
-/// Signalled when a state or the job changes.
+type Job<'a> = &'a (dyn Fn(usize) + Sync);
+/// The job, if there is one, and how often it has changed.
+static JOB: SpinMutex<(Option<Job<'static>>, u32), Yield> = SpinMutex::new((None, 0));
+/// The job that each core has returned from, by that count.
+static RETURNED: [AtomicU32; MAX_CORES] = [const { AtomicU32::new(0) }; MAX_CORES];
+/// Signalled when a state, the job, or the number of those returned from changes.
 static CHANGED: WfeEvent = WfeEvent::new();
 
 /// The number of the core that runs this, in the order of [`Board::affinities`].
@@ -164,11 +168,46 @@ pub fn is_up(core: usize) -> bool {
     STATES.get(core).is_some_and(|state| state.load(Ordering::Relaxed) == UP)
 }
 
-/// Has every other core that is up call `job` with its number; whoever returns from it parks.
-/// There is one job per program.
-pub fn run_on_others(job: Job) {
-    *JOB.lock() = Some(job);
+/// Has every other core that is up call `job` with its number, once it has returned from the job
+/// before.
+pub fn run_on_others(job: Job<'static>) {
+    hand_out(Some(job));
+}
+
+/// Hands a job out, or takes the last one back; how often that was done.
+fn hand_out(job: Option<Job<'static>>) -> u32 {
+    let mut last = JOB.lock();
+    let jobs = last.1 + 1;
+    *last = (job, jobs);
+    drop(last);
     CHANGED.signal();
+    jobs
+}
+
+/// Has every other core that is up call `job` with its number, while this one runs `body`; comes
+/// back when all are through.
+///
+/// # Panics
+///
+/// If a core has not returned from `job` within `limit` after `body`: there is no coming back while
+/// it may use what the job borrows.
+pub fn beside<R>(job: Job<'_>, limit: Ticks, body: impl FnOnce() -> R) -> R {
+    // SAFETY: only a lifetime changes. No core calls the job when this function has returned: each
+    // has been waited for, and one that comes later finds none. Nor does it end in another way: a
+    // panic ends the program.
+    let job = unsafe { core::mem::transmute::<Job<'_>, Job<'static>>(job) };
+    let jobs = hand_out(Some(job));
+    let result = body();
+    let deadline = BareMetal::now().after(limit);
+    for (core, returned) in RETURNED.iter().enumerate() {
+        while is_up(core) && core != number() && returned.load(Ordering::Acquire) != jobs {
+            let seen = CHANGED.count();
+            assert!(BareMetal::now() < deadline, "core {core} does not come back");
+            CHANGED.wait(seen, deadline);
+        }
+    }
+    hand_out(None);
+    result
 }
 
 /// Where a core goes that another one started.
@@ -181,13 +220,20 @@ pub(crate) fn secondary() -> ! {
         park();
     }
     CHANGED.signal();
+    let mut done = 0;
     loop {
         let seen = CHANGED.count();
-        let job = *JOB.lock();
-        if let Some(job) = job {
-            job(number());
-            park();
+        let (job, jobs) = *JOB.lock();
+        match job {
+            Some(job) if jobs != done => {
+                job(number());
+                done = jobs;
+                if let Some(returned) = RETURNED.get(number()) {
+                    returned.store(jobs, Ordering::Release);
+                }
+                CHANGED.signal();
+            }
+            _ => CHANGED.wait(seen, Ticks::NEVER),
         }
-        CHANGED.wait(seen, Ticks::NEVER);
     }
 }

@@ -16,6 +16,11 @@ pub(crate) struct Arguments {
     pub(crate) ram_bytes: u32,
     /// `stall-ms=N`: how long a core may take for its share of a layer.
     pub(crate) stall_ms: u32,
+    /// `plans=N`: how many of the plans that fit run, one after the other.
+    pub(crate) plans: u32,
+    /// `live-ms=N`: how long a look at the speed of the clusters takes, after three of which the
+    /// plan may change. 0 keeps the plan.
+    pub(crate) live_ms: u32,
 }
 
 /// Longest time for a share of a layer unless stated: emulators are slow.
@@ -52,8 +57,14 @@ impl Arguments {
     ///
     /// [`ArgumentError`].
     pub(crate) fn parse(words: &[u8], board: &Board) -> Result<Self, ArgumentError> {
-        let mut found =
-            Self { clusters: Vec::new(), frames: FRAMES, ram_bytes: u32::MAX, stall_ms: STALL_MS };
+        let mut found = Self {
+            clusters: Vec::new(),
+            frames: FRAMES,
+            ram_bytes: u32::MAX,
+            stall_ms: STALL_MS,
+            plans: 1,
+            live_ms: 0,
+        };
         for word in words.split(|&byte| byte == b' ') {
             let Some(end) = word.iter().position(|&byte| byte == b'=') else { continue };
             let (key, value) = (&word[..end], &word[end + 1..]);
@@ -61,6 +72,8 @@ impl Arguments {
                 ("frames", &mut found.frames),
                 ("ram", &mut found.ram_bytes),
                 ("stall-ms", &mut found.stall_ms),
+                ("plans", &mut found.plans),
+                ("live-ms", &mut found.live_ms),
             ];
             match numbers.into_iter().find(|(name, _)| name.as_bytes() == key) {
                 Some((name, setting)) => *setting = number(name, value)?,

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `silent:N` | core N never reports in |
 //! | `halt:N@M` | core N stops for good after M layers |
+//! | `slow:N@M` | core N and those after it take M times as long for their shares |
 //! | `undefined` | kernels execute an undefined instruction |
 //! | `overflow` | kernels recurse without end |
 //! | `ticks:ADDRESS` | timer interrupts change vector registers; must have no effect |
@@ -12,11 +13,15 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use pipeit_board::{cores, faults, println};
 use pipeit_rt::kernels::{Io, KernelTable, Path};
+use pipeit_rt::platform::baremetal::{BareMetal, Yield};
+use pipeit_rt::platform::{Platform, Ticks};
 use pipeit_rt::region::{OutOfMemory, Region};
 use pipeit_rt::weights::Weights;
 
 static HALT_CORE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static HALT_AFTER: AtomicU32 = AtomicU32::new(0);
+static SLOW_FROM: AtomicUsize = AtomicUsize::new(usize::MAX);
+static SLOW_TIMES: AtomicU32 = AtomicU32::new(1);
 static UNDEFINED: AtomicBool = AtomicBool::new(false);
 static OVERFLOW: AtomicBool = AtomicBool::new(false);
 static TICKS: AtomicUsize = AtomicUsize::new(0);
@@ -32,6 +37,10 @@ pub(crate) fn request(words: &[u8]) -> Option<()> {
         "halt" => {
             HALT_CORE.store(first, Ordering::Relaxed);
             HALT_AFTER.store(second.parse().ok()?, Ordering::Relaxed);
+        }
+        "slow" => {
+            SLOW_FROM.store(first, Ordering::Relaxed);
+            SLOW_TIMES.store(second.parse().ok()?, Ordering::Relaxed);
         }
         "undefined" => UNDEFINED.store(true, Ordering::Relaxed),
         "overflow" => OVERFLOW.store(true, Ordering::Relaxed),
@@ -50,7 +59,15 @@ pub(crate) fn before_work() {
     }
 }
 
-pub(crate) fn after_layer() {
+pub(crate) fn after_layer(_layer: u16, started: Ticks) {
+    if cores::number() >= SLOW_FROM.load(Ordering::Relaxed) {
+        let taken = BareMetal::now().since(started).0;
+        let times = SLOW_TIMES.load(Ordering::Relaxed);
+        let end = started.after(Ticks(taken.saturating_mul(times.into())));
+        while BareMetal::now() < end {
+            <Yield as spin::RelaxStrategy>::relax();
+        }
+    }
     if HALT_CORE.load(Ordering::Relaxed) == cores::number()
         && HALT_AFTER.fetch_sub(1, Ordering::Relaxed) == 1
     {

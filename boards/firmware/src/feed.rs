@@ -1,78 +1,117 @@
-//! Feeds the pipeline on a core that computes as well: first the self-test, then the frames.
+//! Feeds pipelines on a core that computes as well: first the self-test, then the frames.
 
+use pipeit_board::println;
 use pipeit_rt::artefact::{Artefact, Checksum};
+use pipeit_rt::live::{Slowness, Watch};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, StageStats};
-use pipeit_rt::platform::{Platform, Ticks};
-use pipeit_rt::{Admission, Pipeline, Wait};
+use pipeit_rt::platform::baremetal::WfeEvent;
+use pipeit_rt::platform::{Event, Platform, Ticks};
+use pipeit_rt::topology::{CoreId, Topology};
+use pipeit_rt::{Admission, Pipeline, Plan, Wait};
 
 use crate::MAX_STAGES;
 use crate::arguments::Arguments;
 use crate::exit::Failure;
-use crate::machine::Machine;
+use crate::machine::{Machine, ticks};
 use crate::source::Source;
 
 /// How long the feeder may sleep while frames are under way.
 const LOOK_HZ: u64 = 1000;
 
-/// Golden vectors, then the frames of a source, through a pipeline.
+/// Golden vectors, then the frames of a source, through one pipeline after the other.
 pub(crate) struct Feed<'p> {
-    pipeline: &'p Pipeline<'static, Machine>,
     artefact: &'p Artefact<'static>,
+    topology: &'p Topology,
     source: &'p mut dyn Source,
     goldens: u32,
     frames: u32,
     sent: u32,
     received: u32,
     outputs: Checksum,
+    /// Frames that went through the pipelines before.
+    before: u32,
+    /// What the stages did before they got frames of the source.
     before_stream: [StageStats; MAX_STAGES],
+    /// Looks for slow clusters, if plans may change.
+    watch: Option<Watch>,
+    /// The plan to go on with, and why.
+    change: Option<(&'static Plan<'static>, Slowness)>,
     failure: Option<Failure>,
 }
 
 impl<'p> Feed<'p> {
     pub(crate) fn new(
-        pipeline: &'p Pipeline<'static, Machine>,
         artefact: &'p Artefact<'static>,
+        topology: &'p Topology,
         source: &'p mut dyn Source,
         arguments: &Arguments,
     ) -> Self {
+        let is_live = arguments.live_ms > 0;
         Self {
-            pipeline,
             artefact,
+            topology,
             source,
             goldens: artefact.goldens.iter().count() as u32,
             frames: arguments.frames,
             sent: 0,
             received: 0,
             outputs: Checksum::new(),
+            before: 0,
             before_stream: [StageStats::default(); MAX_STAGES],
+            watch: is_live.then(|| Watch::new(ticks(arguments.live_ms))),
+            change: None,
             failure: None,
         }
     }
 
+    /// Feeds `pipeline` on this core, which the pipeline knows by the number `own` unless it has
+    /// no work for it, until all frames are through or the plan is to change.
+    pub(crate) fn run(
+        &mut self,
+        pipeline: &Pipeline<'_, Machine>,
+        own: Option<CoreId>,
+    ) -> Result<(), Failure> {
+        self.before = self.received;
+        self.before_stream = [StageStats::default(); MAX_STAGES];
+        self.change = None;
+        if let Some(own) = own {
+            pipeline.run_core_beside(own, || self.step(pipeline))?;
+        }
+        // Where the plan has no work for this core, it only feeds.
+        let event = WfeEvent::new();
+        while !self.is_over() {
+            let next = self.step(pipeline);
+            event.wait(event.count(), next);
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+
     /// Sends and receives what can be at once; says until when to wait with the next step. At
     /// the end, or at a failure, stops the pipeline.
-    pub(crate) fn step(&mut self) -> Ticks {
+    fn step(&mut self, pipeline: &Pipeline<'_, Machine>) -> Ticks {
         while !self.is_over() {
-            match self.advance() {
+            match self.advance(pipeline) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(failure) => self.failure = Some(failure),
             }
         }
         if self.is_over() {
-            self.pipeline.stop();
+            pipeline.stop();
         }
         Machine::now().after(Ticks(Machine::tick_hz() / LOOK_HZ))
     }
 
-    /// Whether there is nothing left to do.
-    pub(crate) fn is_over(&self) -> bool {
-        self.failure.is_some() || self.received == self.goldens.saturating_add(self.frames)
+    /// Whether there is nothing left to do for this pipeline.
+    fn is_over(&self) -> bool {
+        let all = self.goldens.saturating_add(self.frames);
+        let end = if self.change.is_some() { self.sent } else { all };
+        self.failure.is_some() || self.received == end
     }
 
-    /// What has gone wrong.
-    pub(crate) const fn failure(&self) -> Option<Failure> {
-        self.failure
+    /// The plan to go on with, and why.
+    pub(crate) const fn change(&self) -> Option<(&'static Plan<'static>, Slowness)> {
+        self.change
     }
 
     /// Checksum of all outputs of the stream, in order.
@@ -80,9 +119,13 @@ impl<'p> Feed<'p> {
         self.outputs.clone().finish()
     }
 
-    /// What stage `stage` did for the stream, the self-test left out.
-    pub(crate) fn stats(&self, stage: usize) -> Option<StageStats> {
-        let StageStats { frames, busy, starved } = self.pipeline.stats(stage)?;
+    /// What stage `stage` of `pipeline` did for the stream, the self-test left out.
+    pub(crate) fn stats(
+        &self,
+        pipeline: &Pipeline<'_, Machine>,
+        stage: usize,
+    ) -> Option<StageStats> {
+        let StageStats { frames, busy, starved } = pipeline.stats(stage)?;
         let before = self.before_stream.get(stage).copied().unwrap_or_default();
         Some(StageStats {
             frames: frames.wrapping_sub(before.frames),
@@ -92,10 +135,10 @@ impl<'p> Feed<'p> {
     }
 
     /// One frame in or out; false when neither is possible now.
-    fn advance(&mut self) -> Result<bool, Failure> {
-        let received = match self.pipeline.poll(Wait::Never) {
+    fn advance(&mut self, pipeline: &Pipeline<'_, Machine>) -> Result<bool, Failure> {
+        let received = match pipeline.poll(Wait::Never) {
             Ok(frame) => {
-                self.receive(&frame)?;
+                self.receive(pipeline, &frame)?;
                 true
             }
             Err(CallError::TimedOut) => false,
@@ -104,17 +147,17 @@ impl<'p> Feed<'p> {
         // The stream begins when the self-test is through.
         let self_test = self.received < self.goldens;
         let end = if self_test { self.goldens } else { self.goldens.saturating_add(self.frames) };
-        if self.sent == end {
+        if self.sent == end || self.change.is_some() {
             return Ok(received);
         }
-        match self.pipeline.acquire(Admission::Block(Wait::Never)) {
+        match pipeline.acquire(Admission::Block(Wait::Never)) {
             Ok(frame) => self.send(frame).map(|()| true),
             Err(CallError::TimedOut) => Ok(received),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn send(&mut self, mut frame: InputFrame<'_, 'static, Machine>) -> Result<(), Failure> {
+    fn send(&mut self, mut frame: InputFrame<'_, '_, Machine>) -> Result<(), Failure> {
         if self.sent < self.goldens {
             let golden = self.artefact.goldens.frame(self.sent as usize);
             let mut rest = golden.map_or(&[][..], |(inputs, _)| inputs);
@@ -134,9 +177,13 @@ impl<'p> Feed<'p> {
         Ok(())
     }
 
-    fn receive(&mut self, frame: &OutputFrame<'_, 'static, Machine>) -> Result<(), Failure> {
+    fn receive(
+        &mut self,
+        pipeline: &Pipeline<'_, Machine>,
+        frame: &OutputFrame<'_, '_, Machine>,
+    ) -> Result<(), Failure> {
         let due = self.received;
-        if frame.id().0 != due {
+        if frame.id().0 != due - self.before {
             return Err(Failure::Lost { frame: due, found: frame.id() });
         }
         self.received += 1;
@@ -155,11 +202,25 @@ impl<'p> Feed<'p> {
             }
         }
         if self.received == self.goldens {
+            println!("self-test: ok");
             for (stage, before) in self.before_stream.iter_mut().enumerate() {
-                *before = self.pipeline.stats(stage).unwrap_or_default();
+                *before = pipeline.stats(stage).unwrap_or_default();
             }
+        } else if self.received > self.goldens && self.change.is_none() {
+            self.change = self.look(pipeline);
         }
         Ok(())
+    }
+
+    /// The plan that is better than that at work, now that some clusters are slower than it
+    /// expects.
+    fn look(
+        &mut self,
+        pipeline: &Pipeline<'_, Machine>,
+    ) -> Option<(&'static Plan<'static>, Slowness)> {
+        let slowness = self.watch.as_mut()?.look(pipeline)?;
+        let plans = self.artefact.plans;
+        Some((slowness.better_plan(plans, self.topology, pipeline.plan())?, slowness))
     }
 }
 

@@ -3,7 +3,8 @@
 //! 1. starts the cores, those that do not come are named and left out;
 //! 2. validates the artefact, linked in or loaded to its address;
 //! 3. takes the best plan that fits the cores, and memory for exactly that;
-//! 4. runs the golden vectors through it, then frames from a [`Source`];
+//! 4. runs the golden vectors through it, then frames from a [`Source`]; if asked to, changes to a
+//!    better plan where a cluster has slowed for long, and does all that with the next plans, too;
 //! 5. prints statistics and a checksum of all outputs; exits with 0, or with the code of the
 //!    [`Failure`].
 #![no_std]
@@ -16,6 +17,8 @@ mod faults;
 mod feed;
 mod machine;
 mod source;
+#[cfg(feature = "trace")]
+mod trace;
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -23,16 +26,17 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use pipeit_board::{MAX_CORES, board, cores, println, regions, stack};
 use pipeit_rt::artefact::Header;
 use pipeit_rt::kernels::{KernelTable, Known};
+use pipeit_rt::live::Slowness;
 use pipeit_rt::plan::Plan;
-use pipeit_rt::platform::baremetal::WfeEvent;
-use pipeit_rt::platform::{Event, Platform, Ticks};
-use pipeit_rt::region::Region;
+use pipeit_rt::platform::{Platform, Ticks};
+use pipeit_rt::region::{OutOfMemory, Region};
+use pipeit_rt::topology::ClusterId;
 use pipeit_rt::{Artefact, Pipeline};
 
 use arguments::Arguments;
 pub use exit::Failure;
 use feed::Feed;
-use machine::{Cores, Machine};
+use machine::{Cores, Machine, ticks};
 pub use source::{Noise, Source};
 
 /// Stages that statistics are kept of: every stage has a core.
@@ -94,46 +98,86 @@ fn program(
     let artefact = region.place(artefact)?;
     let tables = all - region.left();
     let plan = artefact.best_plan(&cores.topology).map_err(Failure::NoPlan)?;
-    print_plan(artefact, plan, bytes.len());
+    #[cfg(feature = "trace")]
+    println!("trace of artefact {:08x}", header.crc);
+    println!(
+        "artefact: {} bytes, {} layers, {} plans",
+        bytes.len(),
+        artefact.model.layers.len(),
+        artefact.plans.len()
+    );
+    print_plan(artefact, plan, false);
 
     #[cfg(feature = "faults")]
     let kernels = faults::kernels(kernels, &mut region)?;
-    let mut pipeline = Pipeline::new(plan, &cores.topology, kernels, &mut region)?;
-    let stall = Machine::tick_hz().saturating_mul(arguments.stall_ms.into()) / 1000;
-    pipeline.set_stall_timeout(Ticks(stall));
-    let pipeline: &'static Pipeline<'static, Machine> = region.place(pipeline)?;
-    let own = cores.id(cores::number());
-    let job = region.place(move |number| work(pipeline, &cores, number))?;
+    #[cfg(feature = "trace")]
+    trace::prepare(&mut region)?;
+    // Whatever plan comes later has its memory now.
+    let several = arguments.plans > 1 || arguments.live_ms > 0;
+    let demand = if several { header.demand } else { plan.demand() };
+    let needed = Pipeline::<Machine>::memory_bytes(demand);
+    let left = region.left();
+    let memory = region.into_rest();
+    let memory = memory.get_mut(..needed).ok_or(OutOfMemory { needed, left })?;
     println!(
         "memory: tables {tables}, arena {}, all {} of {all} bytes",
         plan.arena_bytes(),
-        all - region.left()
+        all - left + needed
     );
 
-    cores::run_on_others(job);
-    #[cfg(feature = "faults")]
-    faults::before_work();
-    let mut feed = Feed::new(pipeline, artefact, source, &arguments);
-    if let Some(own) = own {
-        pipeline.run_core_beside(own, || feed.step())?;
+    let fitting = artefact.plans.iter().filter(|plan| plan.fits(&cores.topology).is_ok());
+    for (turn, plan) in fitting.take(arguments.plans as usize).enumerate() {
+        if turn > 0 {
+            print_plan(artefact, plan, true);
+        }
+        let mut feed = Feed::new(artefact, &cores.topology, &mut *source, &arguments);
+        let mut next = Some(plan);
+        while let Some(plan) = next {
+            let mut region = Region::new(memory);
+            let mut pipeline = Pipeline::new(plan, &cores.topology, kernels, &mut region)?;
+            pipeline.set_stall_timeout(ticks(arguments.stall_ms));
+            stream(&pipeline, &cores, &mut feed, &arguments);
+            #[cfg(feature = "trace")]
+            trace::print(index(artefact, plan), &cores);
+            next = feed.change().map(|(plan, slowness)| {
+                print_change(artefact, plan, &slowness, &cores);
+                plan
+            });
+        }
+        #[cfg(feature = "faults")]
+        faults::report();
+        let up = (0..MAX_CORES).filter(|&core| cores::is_up(core));
+        let used = up.map(stack::high_water).max().unwrap_or(0);
+        println!("stack: {used} of {} bytes", stack::STACK_BYTES);
+        println!("frames {}, hash {:08x}", arguments.frames, feed.hash());
     }
-    // Where the plan has no work for this core, it only feeds.
-    let event = WfeEvent::new();
-    while !feed.is_over() {
-        let next = feed.step();
-        event.wait(event.count(), next);
-    }
-    report(&feed, &arguments)
+    Ok(())
 }
 
-/// The work of every other core.
-fn work(pipeline: &Pipeline<'static, Machine>, cores: &Cores, number: usize) {
-    let Some(core) = cores.id(number) else { return };
-    #[cfg(feature = "faults")]
-    faults::before_work();
-    if let Err(error) = pipeline.run_core(core) {
-        fail(error.into());
-    }
+/// Has all cores work at `pipeline`, until all frames are through or the plan is to change.
+fn stream(
+    pipeline: &Pipeline<'_, Machine>,
+    cores: &Cores,
+    feed: &mut Feed<'_>,
+    arguments: &Arguments,
+) {
+    let work = |number| {
+        let Some(core) = cores.id(number) else { return };
+        #[cfg(feature = "faults")]
+        faults::before_work();
+        if let Err(error) = pipeline.run_core(core) {
+            fail(error.into());
+        }
+    };
+    cores::beside(&work, ticks(arguments.stall_ms), || {
+        #[cfg(feature = "faults")]
+        faults::before_work();
+        // The others may not come back.
+        if let Err(failure) = feed.run(pipeline, cores.id(cores::number())) {
+            fail(failure);
+        }
+    });
+    report(pipeline, feed);
 }
 
 fn start_cores(arguments: &Arguments) -> Result<Cores, Failure> {
@@ -152,15 +196,13 @@ fn memory(arguments: &Arguments) -> Region<'static> {
     Region::new(free.get_mut(..len).unwrap_or_default())
 }
 
-fn print_plan(artefact: &Artefact<'static>, plan: &'static Plan<'static>, bytes: usize) {
-    let index = artefact.plans.iter().position(|found| core::ptr::eq(found, plan));
-    println!(
-        "artefact: {bytes} bytes, {} layers, {} plans",
-        artefact.model.layers.len(),
-        artefact.plans.len()
-    );
-    let index = index.unwrap_or(0);
-    let why = if index == 0 { "" } else { ", those before need more cores" };
+fn index(artefact: &Artefact<'static>, plan: &Plan<'static>) -> usize {
+    artefact.plans.iter().position(|found| core::ptr::eq(found, plan)).unwrap_or(0)
+}
+
+fn print_plan(artefact: &Artefact<'static>, plan: &'static Plan<'static>, is_change: bool) {
+    let index = index(artefact, plan);
+    let why = if index == 0 || is_change { "" } else { ", those before need more cores" };
     println!("plan {index}: {} slots{why}", plan.needs.slots);
     for (index, stage) in plan.stages.iter().enumerate() {
         print_stage(plan, index, &stage.layers);
@@ -177,15 +219,22 @@ fn print_stage(plan: &Plan<'_>, index: usize, layers: &Range<u16>) {
     }
 }
 
-fn report(feed: &Feed<'_>, arguments: &Arguments) -> Result<(), Failure> {
-    let us = |ticks: Ticks| ticks.0.saturating_mul(1_000_000) / Machine::tick_hz().max(1);
-    if let Some(failure) = feed.failure() {
-        return Err(failure);
+fn print_change(
+    artefact: &Artefact<'static>,
+    plan: &'static Plan<'static>,
+    slowness: &Slowness,
+    cores: &Cores,
+) {
+    for cluster in (0..cores.topology.clusters() as u8).map(ClusterId) {
+        let permille = slowness.permille(cluster);
+        println!("cluster {} takes {permille} thousandths of the time planned", cluster.0);
     }
-    #[cfg(feature = "faults")]
-    faults::report();
-    println!("self-test: ok");
-    for (stage, stats) in (0..).map_while(|stage| Some((stage, feed.stats(stage)?))) {
+    print_plan(artefact, plan, true);
+}
+
+fn report(pipeline: &Pipeline<'_, Machine>, feed: &Feed<'_>) {
+    let us = |ticks: Ticks| ticks.0.saturating_mul(1_000_000) / Machine::tick_hz().max(1);
+    for (stage, stats) in (0..).map_while(|stage| Some((stage, feed.stats(pipeline, stage)?))) {
         println!(
             "stage {stage}: {} frames, busy {} us, starved {} us",
             stats.frames,
@@ -193,9 +242,4 @@ fn report(feed: &Feed<'_>, arguments: &Arguments) -> Result<(), Failure> {
             us(stats.starved)
         );
     }
-    let up = (0..MAX_CORES).filter(|&core| cores::is_up(core));
-    let used = up.map(stack::high_water).max().unwrap_or(0);
-    println!("stack: {used} of {} bytes", stack::STACK_BYTES);
-    println!("frames {}, hash {:08x}", arguments.frames, feed.hash());
-    Ok(())
 }

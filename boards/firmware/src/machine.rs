@@ -4,6 +4,8 @@ use heapless::Vec;
 use pipeit_board::{MAX_CORES, cores};
 use pipeit_rt::platform::baremetal::{BareMetal, WfeEvent, Yield};
 use pipeit_rt::platform::{Platform, Ticks};
+#[cfg(feature = "trace")]
+use pipeit_rt::topology::ClusterId;
 use pipeit_rt::topology::{CoreId, TooManyCores, Topology};
 
 /// Bare metal, and what can be made to go wrong there.
@@ -22,10 +24,18 @@ impl Platform for Machine {
         BareMetal::tick_hz()
     }
 
-    #[cfg(feature = "faults")]
-    fn after_layer(_layer: u16, _started: Ticks) {
-        crate::faults::after_layer();
+    #[cfg(any(feature = "faults", feature = "trace"))]
+    fn after_layer(layer: u16, started: Ticks) {
+        #[cfg(feature = "faults")]
+        crate::faults::after_layer(layer, started);
+        #[cfg(feature = "trace")]
+        crate::trace::after_layer(layer, started);
     }
+}
+
+/// So many milliseconds.
+pub(crate) fn ticks(ms: u32) -> Ticks {
+    Ticks(Machine::tick_hz().saturating_mul(ms.into()) / 1000)
 }
 
 /// The cores that are up. The runtime numbers these without gaps, the board all it declares.
@@ -59,5 +69,16 @@ impl Cores {
     pub(crate) fn id(&self, number: usize) -> Option<CoreId> {
         let index = self.numbers.iter().position(|&found| found == number)?;
         Some(CoreId(index as u8))
+    }
+
+    /// The cluster of the board's core `number`, and its index there.
+    #[cfg(feature = "trace")]
+    pub(crate) fn place(&self, number: usize) -> Option<(u8, u8)> {
+        let id = self.id(number);
+        let clusters = 0..self.topology.clusters() as u8;
+        let places =
+            clusters.flat_map(|cluster| (0..MAX_CORES as u8).map(move |core| (cluster, core)));
+        let mut places = places.filter(|_| id.is_some());
+        places.find(|&(cluster, core)| self.topology.core(ClusterId(cluster), core) == id)
     }
 }
