@@ -11,6 +11,7 @@
 pub mod arrays;
 pub mod artefact;
 pub mod commands;
+pub mod console;
 pub mod contest;
 pub mod descriptors;
 pub mod differences;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pipeit_tool::commands::{
-    CommandError, bench, boards, demo, diff, fit, gain, import, inspect, memory, plan, profile,
-    report, run, simulate, verify, zoo,
+    CommandError, bench, boards, console, demo, diff, fit, gain, import, inspect, memory, plan,
+    profile, report, run, simulate, verify, zoo,
 };
 
 /// Int8 CNN inference, pipelined over unequal cores, bit-exact to TFLite's reference kernels.
@@ -30,6 +30,8 @@ enum Command {
     Memory(memory::Args),
     /// Time layers on this machine, for planning by
     Profile(profile::Args),
+    /// Make a profile or a trace of what firmware told on its console
+    Console(console::Args),
     /// Show what a plan does on a machine that need not be here
     Simulate(simulate::Args),
     /// Write a page with pictures about a network and its plan
@@ -70,6 +72,7 @@ fn run_command(command: &Command) -> Result<()> {
         Command::Plan(args) => plan::run(args, &mut out)?,
         Command::Memory(args) => memory::run(args, &mut out)?,
         Command::Profile(args) => profile::run(args, &mut out)?,
+        Command::Console(args) => console::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
         Command::Report(args) => report::run(args, &mut out)?,
         Command::Run(args) => run::run(args, &mut out)?,

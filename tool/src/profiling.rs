@@ -294,7 +294,7 @@ fn keep_busy(
 
 /// The calmest round's median, at least 1: other programs only ever make it longer. And by which
 /// share of it the median round's is longer.
-fn calmest(medians: Option<&Vec<f64>>) -> (f64, f64) {
+pub(crate) fn calmest(medians: Option<&Vec<f64>>) -> (f64, f64) {
     let mut medians = medians.cloned().unwrap_or_default();
     medians.sort_by(f64::total_cmp);
     let least = medians.first().copied().unwrap_or(0.0).max(1.0);
@@ -310,7 +310,7 @@ fn source_ns(all: &[Timed]) -> f64 {
 }
 
 /// By which share layers take longer for each further busy cluster: the median over the layers.
-fn contention(rows: &[Row], clusters: usize) -> f64 {
+pub(crate) fn contention(rows: &[Row], clusters: usize) -> f64 {
     let share = |row: &Row| Some((row.busy_ns? / row.ns - 1.0) / (clusters - 1) as f64);
     let mut shares: Vec<_> = rows.iter().filter_map(share).collect();
     shares.sort_by(f64::total_cmp);
@@ -344,7 +344,7 @@ fn clock_mhz(cpu: usize) -> f64 {
 }
 
 /// The day, in UTC.
-fn today() -> String {
+pub(crate) fn today() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     date(since.as_secs() / 86400)
 }

@@ -108,9 +108,9 @@ pub fn take() -> Vec<LayerSpan> {
     std::mem::take(&mut *SPANS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The trace of a run of `plan`.
+/// The trace of a run of `plan`; `process` is what ran it.
 #[must_use]
-pub fn of_run(spans: &[LayerSpan], plan: &pipeit_rt::Plan<'_>) -> Value {
+pub fn of_run(process: &str, spans: &[LayerSpan], plan: &pipeit_rt::Plan<'_>) -> Value {
     let stage = |layer: u16| plan.stages.iter().position(|stage| stage.layers.contains(&layer));
     let cores = spans.iter().map(|span| span.core + 1).max().unwrap_or(0);
     let mut tracks = vec![String::new(); cores];
@@ -134,7 +134,7 @@ pub fn of_run(spans: &[LayerSpan], plan: &pipeit_rt::Plan<'_>) -> Value {
             frame: frames[span.core].saturating_sub(1),
         });
     }
-    trace("pipeit run", &tracks, &events)
+    trace(process, &tracks, &events)
 }
 
 /// The trace of a simulation.

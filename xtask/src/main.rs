@@ -36,7 +36,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bare_metal::Scope;
-use crate::bare_metal::commands::{self, CountArgs, QemuArgs};
+use crate::bare_metal::commands::{self, CountArgs, ProfileArgs, QemuArgs};
 use crate::setup::{Item, Setup};
 use crate::steps::Step;
 use crate::workspace::Workspace;
@@ -78,6 +78,8 @@ enum Task {
     /// Imports and plans it, builds the board's firmware, and boots that. Succeeds only if the
     /// self-test is met and all outputs are those of the hosted run.
     Qemu(QemuArgs),
+    /// Times layers on an emulated board, for planning by.
+    Profile(ProfileArgs),
     /// Counts the guest instructions of one inference on one core, exactly repeatable.
     Count(CountArgs),
     /// Shows what the inner loops of the kernels for Arm cost: instructions, and cycles by the
@@ -98,6 +100,11 @@ fn main() -> Result<ExitCode> {
         Task::Qemu(args) => {
             Setup::new(&workspace)?.require(&[Item::BareTarget, Item::QemuSystem])?;
             commands::qemu(&workspace, &args)?
+        }
+        Task::Profile(args) => {
+            Setup::new(&workspace)?.require(&[Item::BareTarget, Item::QemuSystem])?;
+            commands::profile(&workspace, &args)?;
+            true
         }
         Task::Count(args) => {
             Setup::new(&workspace)?.require(&[Item::BareTarget, Item::QemuSystem])?;

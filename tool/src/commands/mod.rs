@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod boards;
+pub mod console;
 pub mod demo;
 pub mod diff;
 pub mod fit;
@@ -32,6 +33,7 @@ use pipeit_rt::plan::PlanError;
 
 use crate::arrays::ArrayError;
 use crate::artefact::WriteError;
+use crate::console::ConsoleError;
 use crate::images::ImageError;
 use crate::load::{LoadError, LoadReason};
 use crate::machine::MachineError;
@@ -49,6 +51,9 @@ pub enum CommandError {
     /// The network built into this program could not be used.
     #[error("the built-in network")]
     BuiltIn(#[from] LoadReason),
+    /// What firmware has told is of no use.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
     /// There is no plan.
     #[error(transparent)]
     Planning(#[from] PlanningError),

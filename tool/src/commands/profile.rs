@@ -1,8 +1,10 @@
 //! `pipeit profile`: times layers on this machine's cores, for planning by.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use pipeit_planner::profile::Profile;
 
 use super::import::write_file;
 use super::{CommandError, fit, progress};
@@ -70,9 +72,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let effort = Effort { rounds: args.rounds.max(1), time };
     let found = profile(&machine, target.path, &subjects, effort, || bar.inc(1))?;
     bar.finish_and_clear();
-    let text = serde_json::to_string(&found).map_err(std::io::Error::from)?;
-    // A row per line: files that people can compare.
-    let text = text.replace("},{\"network\"", "},\n{\"network\"");
-    write_file(&args.output, (text + "\n").as_bytes())?;
+    write_rows(&found, &args.output)?;
     fit::write_profile(&args.output, args.json, out)
+}
+
+/// Writes `profile` to `file`, a row per line: files that people can compare.
+pub(super) fn write_rows(profile: &Profile, file: &Path) -> Result<(), CommandError> {
+    let text = serde_json::to_string(profile).map_err(std::io::Error::from)?;
+    let text = text.replace("},{\"network\"", "},\n{\"network\"");
+    write_file(file, (text + "\n").as_bytes())
 }

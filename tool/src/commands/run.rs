@@ -254,7 +254,7 @@ fn run_on<P: Platform>(args: &Args, out: &mut dyn Write) -> Result<(), CommandEr
 
 fn write_trace(path: Option<&Path>, plan: &Plan<'_>) -> Result<(), CommandError> {
     let Some(path) = path else { return Ok(()) };
-    write_file(path, trace::of_run(&trace::take(), plan).to_string().as_bytes())
+    write_file(path, trace::of_run("pipeit run", &trace::take(), plan).to_string().as_bytes())
 }
 
 /// The seed of the frames of `--noise`: another than that of golden vectors.

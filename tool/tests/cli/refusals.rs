@@ -56,6 +56,25 @@ fn networks_that_cannot_be_executed() {
 }
 
 #[test]
+fn logs_of_other_things() {
+    let Some(pipeit) = Pipeit::new("logs_of_other_things") else { return };
+    let folder = Folder::new("logs_of_other_things");
+    let artefact = folder.path("digits.pipeit");
+    pipeit.succeed(&["import", DIGITS, "-o", &artefact]);
+    let refuse = |log: &str, part: &str| {
+        let log = folder.file("log.txt", log.as_bytes());
+        let error =
+            pipeit.fail(1, &["console", &log, &artefact, "--profile", &folder.path("p.json")]);
+        assert!(error.contains(part), "{error}");
+    };
+    refuse("hello\n", "no trace of the artefact with the checksum");
+    refuse("trace of artefact 1\nspan 0 0 x", "line 2 of the log is malformed");
+    let missing = folder.path("missing.txt");
+    let error = pipeit.fail(1, &["console", &missing, &artefact, "--trace", "t.json"]);
+    assert!(error.contains("missing.txt"), "{error}");
+}
+
+#[test]
 fn artefacts_that_are_not_whole() {
     let Some(pipeit) = Pipeit::new("artefacts_that_are_not_whole") else { return };
     let folder = Folder::new("artefacts_that_are_not_whole");

@@ -1,8 +1,9 @@
 //! `cargo xtask qemu` and `cargo xtask count`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use super::board::Board;
@@ -72,6 +73,21 @@ impl Clusters {
         self.0.iter().map(usize::to_string).collect::<Vec<_>>().join("+")
     }
 
+    /// Partitions of one stage: every team of each cluster alone, then beside all other cores.
+    fn teams(&self) -> Vec<String> {
+        let mut stages = Vec::new();
+        for (cluster, &cores) in self.0.iter().enumerate() {
+            let others = self.0.iter().enumerate().filter(|&(other, _)| other != cluster);
+            let others: String =
+                others.map(|(other, cores)| format!("+c{other}*{cores}")).collect();
+            for team in (1..=cores).map(|cores| format!("c{cluster}*{cores}")) {
+                stages.push(team.clone());
+                stages.extend((!others.is_empty()).then(|| team + &others));
+            }
+        }
+        stages
+    }
+
     /// The partition with one stage per cluster.
     pub(crate) fn stage_each(&self) -> String {
         let stages = self.0.iter().enumerate().map(|(index, cores)| format!("c{index}*{cores}"));
@@ -134,6 +150,77 @@ fn is_artefact(path: &Path) -> bool {
 fn artefact_path(workspace: &Workspace, network: &Path) -> Result<PathBuf> {
     let name = network.file_stem().context("the network is a file")?.to_string_lossy();
     Ok(workspace.bare_metal_dir()?.join(format!("{name}.pipeit")))
+}
+
+/// Flags of `cargo xtask profile`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ProfileArgs {
+    /// Networks (.tflite)
+    #[arg(required = true)]
+    pub(crate) networks: Vec<PathBuf>,
+    /// Board, a folder in boards/
+    #[arg(long, default_value = "qemu-virt")]
+    pub(crate) board: String,
+    /// Clusters, such as 4+4 [default: the board's]
+    #[arg(long, value_name = "N+N", value_parser = parse_clusters)]
+    pub(crate) clusters: Option<Clusters>,
+    /// Kind of core, such as cortex-a53 [default: the board's]
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
+    /// Kernel path to pack the networks for [default: the fastest for the kind of core]
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Frames through every team, besides the self-test
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub(crate) frames: u32,
+    /// Profile to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// Times the layers of networks on teams of all sizes of an emulated board, each alone and while
+/// the other clusters are busy.
+pub(crate) fn profile(workspace: &Workspace, args: &ProfileArgs) -> Result<()> {
+    let board = Board::load(workspace, &args.board)?;
+    let clusters = args.clusters.clone().unwrap_or_else(|| Clusters(board.clusters()));
+    let cpu = args.cpu.as_deref().unwrap_or_else(|| board.cpu());
+    let path = args.path.as_deref().unwrap_or_else(|| kernel_path(cpu));
+    let stages = clusters.teams();
+    let tool = Tool::build(workspace)?;
+    let image =
+        Image::build(workspace, &board, Options { features: &["trace"], ..Options::default() })?;
+    let (mut log, mut artefacts) = (String::new(), Vec::new());
+    for network in &args.networks {
+        let artefact = artefact_path(workspace, network)?;
+        let network = std::path::absolute(network)?;
+        tool.import(workspace, &network, &clusters.0, &stages, path, &artefact)?;
+        let guest = Guest {
+            board: &board,
+            image: &image,
+            artefact: Some(&artefact),
+            cores: clusters.0.iter().sum(),
+            cpu: args.cpu.as_deref(),
+            el2: false,
+            clock: Clock::Counted,
+            arguments: format!(
+                "clusters={} frames={} plans={}",
+                clusters.spec(),
+                args.frames,
+                stages.len()
+            ),
+            limit_s: LIMIT_S,
+        };
+        let report = guest.run(workspace, |_| ())?;
+        let text = report.lines.join("\n");
+        ensure!(report.code == 0, "the firmware failed:\n{text}");
+        log += &text;
+        log.push('\n');
+        artefacts.push(artefact);
+    }
+    let file = workspace.bare_metal_dir()?.join("console.txt");
+    fs::write(&file, log).with_context(|| file.display().to_string())?;
+    print!("{}", tool.profile(workspace, &file, &artefacts, &std::path::absolute(&args.output)?)?);
+    Ok(())
 }
 
 /// Flags of `cargo xtask count`.
@@ -218,6 +305,10 @@ mod tests {
         assert_eq!(clusters, Clusters(vec![4, 2]));
         assert_eq!(clusters.spec(), "4+2");
         assert_eq!(clusters.stage_each(), "c0*4 c1*2");
+        assert_eq!(
+            Clusters(vec![1, 2]).teams(),
+            ["c0*1", "c0*1+c1*2", "c1*1", "c1*1+c0*1", "c1*2", "c1*2+c0*1"]
+        );
         assert!(parse_clusters("4+").is_err());
         assert!(parse_clusters("0").is_err());
     }

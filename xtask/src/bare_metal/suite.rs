@@ -7,10 +7,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::board::Board;
 use super::c_programs;
-use super::commands::Clusters;
+use super::commands::{self, Clusters, ProfileArgs};
 use super::emulator::{Clock, Guest, Report};
 use super::image::{Image, Options};
 use super::snapshot;
@@ -79,6 +80,7 @@ pub(crate) fn run(workspace: &Workspace, skips: &SkipLog, scope: Scope) -> Vec<S
             let results =
                 [suite.snapshots(), suite.faults(), suite.networks(skips), suite.images(skips)];
             let others = [suite.many_frames(), suite.log(), suite.heap(), suite.linked_elsewhere()];
+            let others = others.into_iter().chain([suite.calibration()]);
             let errors = results.into_iter().chain(others).filter_map(Result::err);
             failures.extend(errors.map(|error| format!("{error:#}")));
             failures.extend(suite.failures);
@@ -413,6 +415,37 @@ impl<'w> Suite<'w> {
             });
             self.note(name, begun, result);
         }
+        Ok(())
+    }
+
+    /// Firmware times layers on every team of every cluster, and others plan by that.
+    fn calibration(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let output = self.workspace.bare_metal_dir()?.join("profile.json");
+        let args = ProfileArgs {
+            networks: vec![self.digits.path.clone()],
+            board: self.virt.name.clone(),
+            clusters: Some(Clusters(vec![2, 1])),
+            cpu: None,
+            path: None,
+            frames: 2,
+            output: output.clone(),
+        };
+        let attempt = || {
+            commands::profile(self.workspace, &args)?;
+            let profile: Value = serde_json::from_str(&fs::read_to_string(&output)?)?;
+            let rows = profile["rows"].as_array().context("no rows")?;
+            let layers = |cluster: &str, cores: u64| {
+                let own = |row: &&Value| row["cluster"] == cluster && row["cores"] == cores;
+                let timed = |row: &&Value| row["ns"].as_f64() > Some(0.0);
+                rows.iter().filter(own).filter(timed).filter(|row| row["busy_ns"].is_f64()).count()
+            };
+            let counts = [layers("c0", 1), layers("c0", 2), layers("c1", 1)];
+            ensure!(counts == [16; 3], "{counts:?} layers of digits, not 16");
+            Ok(())
+        };
+        let result = attempt();
+        self.note("calibration", begun, result);
         Ok(())
     }
 

@@ -84,6 +84,19 @@ impl Tool {
         Ok(report["hash"].as_str().context("pipeit run tells no hash")?.to_owned())
     }
 
+    /// Has the profile of what firmware has told of `artefacts` written to `output`; returns how
+    /// well times can be predicted by it.
+    pub(crate) fn profile(
+        &self,
+        workspace: &Workspace,
+        log: &Path,
+        artefacts: &[PathBuf],
+        output: &Path,
+    ) -> Result<String> {
+        let mut call = self.call(workspace);
+        capture(call.arg("console").arg(log).args(artefacts).arg("--profile").arg(output))
+    }
+
     /// What `pipeit inspect` tells.
     pub(crate) fn inspect(&self, workspace: &Workspace, artefact: &Path) -> Result<Value> {
         self.json(workspace, &["inspect"], artefact)
