@@ -28,6 +28,7 @@ pub(super) struct Kernel;
 // SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` bytes of each.
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx512Vnni;
+    const PART: usize = 6;
     type Form = Offset;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {

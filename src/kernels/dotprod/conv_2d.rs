@@ -17,8 +17,11 @@ use crate::kernels::packed::driver::{self, Job, Microkernel};
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
-/// Output pixels of a tile.
-const ROWS: usize = 5;
+/// Output pixels of a tile, of which the registers hold the sums of a [`PART`].
+const ROWS: usize = 4 * PART;
+
+/// Output pixels that are computed at once.
+const PART: usize = 5;
 
 /// The kernel of [`PackedConv2d`].
 ///
@@ -35,19 +38,22 @@ struct Dotprod;
 // SAFETY: `tile` reads and writes as the driver says.
 unsafe impl Microkernel<ROWS> for Dotprod {
     const PATH: Path = Path::Dotprod;
+    const PART: usize = PART;
     type Form = Codes;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        let tile = match job.rows {
-            1 => tile::<1>,
-            2 => tile::<2>,
-            3 => tile::<3>,
-            4 => tile::<4>,
-            _ => tile::<5>,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { tile(job) };
+        for start in (0..job.rows).step_by(PART) {
+            let part = match job.rows - start {
+                1 => part::<1>,
+                2 => part::<2>,
+                3 => part::<3>,
+                4 => part::<4>,
+                _ => part::<PART>,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { part(job, start) };
+        }
     }
 }
 
@@ -79,18 +85,19 @@ fn multiply<const PART: i32>(sums: &mut [int32x4_t; 4], weights: [int8x16_t; 4],
     }
 }
 
-/// The tile of `R` rows.
+/// `R` rows of a tile from row `start` on.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
+unsafe fn part<const R: usize>(job: &Job<'_, ROWS>, start: usize) {
     let steps = job.run / 16;
     let (weights, _) = vectors(job.panels).as_chunks::<4>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
     let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
-    let mut outputs = *job.outputs;
+    let Some(mut outputs) = rows::<_, R>(job.outputs, start) else { return };
+    let Some(addends) = rows::<_, R>(job.addends, start) else { return };
     let mut left = job.stored;
     let has_addends = job.params.weight_zero_point != 0;
     // The panels follow each other as they are multiplied.
@@ -99,8 +106,8 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         let mut sums = [[b0, b1, b2, b3]; R];
-        for &inputs in job.inputs {
-            let mut inputs = inputs;
+        for inputs in job.inputs {
+            let Some(mut inputs) = rows::<_, R>(inputs, start) else { return };
             for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {
@@ -132,7 +139,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
         if has_addends {
-            for (sums, &addend) in sums.iter_mut().zip(job.addends) {
+            for (sums, &addend) in sums.iter_mut().zip(&addends) {
                 for sums in sums {
                     *sums = vaddq_s32(*sums, vdupq_n_s32(addend));
                 }
@@ -141,8 +148,9 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         // SAFETY: the core has the instructions.
         let codes = unsafe { scale.codes(sums, &multipliers) };
         if left < 16 {
+            let rest = job.outputs.get(start..).unwrap_or(&[]);
             // SAFETY: the rest of the columns to store.
-            return unsafe { store_parts(job.outputs, job.stored - left, &codes, left) };
+            return unsafe { store_parts(rest, job.stored - left, &codes, left) };
         }
         for (to, &codes) in outputs.iter_mut().zip(&codes) {
             // SAFETY: 16 of the columns to store.
@@ -150,4 +158,10 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         }
         left -= 16;
     }
+}
+
+/// `R` of a tile's values from that of row `start` on.
+#[inline]
+fn rows<T: Copy, const R: usize>(values: &[T; ROWS], start: usize) -> Option<[T; R]> {
+    values.get(start..)?.first_chunk().copied()
 }

@@ -49,6 +49,9 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
 
+    /// Pixels that are computed at once; tiles have a multiple of it where they can.
+    const PART: usize = ROWS;
+
     /// How inputs that are copied are to be.
     type Form: InputForm;
 
@@ -132,6 +135,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         }
         Access::Gather => {
             let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
+            let rows = if rows > M::PART { rows - rows % M::PART } else { rows };
             let gathered = rows * run;
             for row in 0..rows {
                 let end = scratch.wrapping_add(row * run + runs.len as usize);
@@ -187,14 +191,13 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 // SAFETY: `Band::patch` has found the extents; the core can execute the path.
                 unsafe { band.copy::<M::Form>(&patch) };
             }
-            let pixels = patch.pixels();
-            // Tiles of about the same size, so that none is a mere rest: the first have one pixel
-            // more.
-            let tiles = pixels.div_ceil(most_rows.max(1)).max(1);
-            let (least, more) = (pixels / tiles, pixels % tiles);
             let (mut y, mut x) = (patch.rows.start, patch.columns.start);
-            for tile in 0..tiles {
-                let rows = least + usize::from(tile < more);
+            let mut left = patch.pixels();
+            while left > 0 {
+                // A mere rest, for which all weights would be read, is shared with the tile before.
+                let is_rest_small = left > most_rows && left - most_rows <= M::PART / 3;
+                let rows = if is_rest_small { left.div_ceil(2) } else { left.min(most_rows) };
+                left -= rows;
                 let first = first.wrapping_add(channel);
                 place(&mut outputs, first, steps, [y - share.rows.start, x], &patch.columns, rows);
                 let (used, run) = match &source {
