@@ -188,6 +188,7 @@ pub fn profile(log: &Log, subjects: &[Subject<'_>]) -> Result<Profile, ConsoleEr
         contention: contention(&rows, clusters.len()),
         clusters: clusters.into_values().collect(),
         handover_ns: HANDOVER_NS,
+        source_ns: HANDOVER_NS,
         rows,
         frames: Vec::new(),
     })
