@@ -312,17 +312,22 @@ impl Geometry {
         match path {
             Path::Reference => arm(1),
             Path::Neon | Path::I8mm => arm(4),
-            Path::Dotprod => arm(5),
+            Path::Dotprod => Self { tile: 20, is_filled: false, ..arm(5) },
             Path::Avx2 => Self { tile: 6, at_once: [6; 2], is_filled: false, strip: [1, 1] },
             _ => Self { tile: 24, at_once: [12, 6], is_filled: false, strip: [2, 16] },
         }
     }
 
-    /// The tiles of `pixels` pixels, which are about equally large: how many, of how many pixels.
-    fn tiles(&self, pixels: usize) -> [(usize, usize); 2] {
-        let tiles = pixels.div_ceil(self.tile).max(1);
-        let (least, more) = (pixels / tiles, pixels % tiles);
-        [(more, least + 1), (tiles - more, least)]
+    /// The tiles of `pixels` pixels: how many, of how many pixels. A rest of little is shared with
+    /// the tile before.
+    fn tiles(&self, pixels: usize) -> [(usize, usize); 3] {
+        let (full, rest) = (pixels / self.tile, pixels % self.tile);
+        let little = 1..=self.at_once[1] / 3;
+        if full > 0 && little.contains(&rest) {
+            let last = self.tile + rest;
+            return [(full - 1, self.tile), (1, last.div_ceil(2)), (1, last / 2)];
+        }
+        [(full, self.tile), (usize::from(rest > 0), rest), (0, 0)]
     }
 }
 
