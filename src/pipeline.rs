@@ -571,10 +571,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let teams = self.teams.iter().filter(|team| team.stage == stage);
         match teams.min_by_key(wait_ns) {
             Some(team) => {
-                if team.outstanding.fetch_add(1, Ordering::Relaxed) == 0 {
+                if team.outstanding.load(Ordering::Relaxed) == 0 {
                     let stage = self.plan.stages.get(stage);
                     team.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());
                 }
+                // Release: who sees that there is work (in `watch`) sees since when.
+                team.outstanding.fetch_add(1, Ordering::Release);
                 if let Some(queue) = self.queues.get(team.cluster) {
                     // A lane has room for every slot there is.
                     let _ = queue.push(team.lane, frame);
@@ -627,7 +629,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let now = P::now();
         let mut next = now.after(self.stall_timeout);
         for (team, planned) in self.teams.iter().zip(self.plan.teams) {
-            if team.outstanding.load(Ordering::Relaxed) == 0 {
+            // Acquire: pairs with `dispatch`.
+            if team.outstanding.load(Ordering::Acquire) == 0 {
                 continue;
             }
             let Progress { layer, since } = &*team.progress;

@@ -39,7 +39,7 @@ fn nothing_allocates_after_start_up() {
     let model = chain.model();
     let plan = OwnedPlan::new(8, &[(2, &[1]), (2, &[2]), (2, &[1, 1])]);
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let machine = machine(5);
     let topology = machine.topology().unwrap();
     let pipeline =

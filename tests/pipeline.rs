@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use common::{CODES, Chain, OwnedPlan, is_slow, machine, memory};
 use pipeit_rt::kernels::{KernelTable, Path, REFERENCE};
@@ -11,7 +11,7 @@ use pipeit_rt::model::{StorageId, TensorId};
 use pipeit_rt::pipeline::{CallError, FrameId, Pipeline, PipelineError, RunError};
 use pipeit_rt::plan::{Lifetime, Plan, PlanError};
 use pipeit_rt::platform::hosted::{Hosted, Machine};
-use pipeit_rt::platform::{Platform, Ticks};
+use pipeit_rt::platform::{Event, Platform, Ticks};
 use pipeit_rt::topology::CoreId;
 use pipeit_rt::{Admission, Region, Wait};
 
@@ -30,7 +30,7 @@ fn run<R>(
     let chain = Chain::new(layers);
     let model = chain.model();
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let topology = machine.topology().unwrap();
     let pipeline =
         Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
@@ -139,7 +139,7 @@ fn admission_refuses_blocks_or_drops() {
     let chain = Chain::new(2);
     let model = chain.model();
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let machine = machine(1);
     let topology = machine.topology().unwrap();
     // Nobody runs the core yet, so that frames stay where they are.
@@ -223,7 +223,7 @@ fn a_core_that_never_comes_is_named() {
     let chain = Chain::new(2);
     let model = chain.model();
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let machine = machine(2);
     let topology = machine.topology().unwrap();
     let mut pipeline =
@@ -282,7 +282,7 @@ fn failure_of(
     let chain = Chain::new(4);
     let model = chain.model();
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let topology = machine(3).topology().unwrap();
     let mut pipeline =
         Pipeline::<Hosted>::new(&plan, &topology, &[faulty], &mut Region::new(&mut memory))
@@ -341,6 +341,73 @@ fn a_core_that_hangs_is_named_within_its_deadline() {
     assert_eq!(failure_of(&HANGS, Ticks(Hosted::tick_hz() / 20), release), [stalled; 4]);
 }
 
+/// A machine whose clock stands still but when the test turns it on, and whose waiters keep looking.
+#[derive(Debug)]
+struct Still;
+
+static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+impl Platform for Still {
+    type Relax = <Hosted as Platform>::Relax;
+    type Event = Restless;
+
+    fn now() -> Ticks {
+        // Whoever looks at the clock gives others the time to look at what it has done so far.
+        std::thread::yield_now();
+        Ticks(CLOCK.load(Ordering::Relaxed))
+    }
+
+    fn tick_hz() -> u64 {
+        1
+    }
+}
+
+struct Restless(AtomicU32);
+
+impl Event for Restless {
+    fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    fn count(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn signal(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    fn wait(&self, _seen: u32, _deadline: Ticks) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_core_that_had_nothing_to_do_has_not_stalled() {
+    let plan = OwnedPlan::new(1, &[(1, &[1])]);
+    let chain = Chain::new(1);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory::<Still>(&plan);
+    let topology = machine(1).topology().unwrap();
+    let mut pipeline =
+        Pipeline::<Still>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    pipeline.set_stall_timeout(Ticks(1));
+    let frames = if is_slow() { 100 } else { 2_000 };
+    std::thread::scope(|scope| {
+        let _stop = pipeline.stop_on_drop();
+        scope.spawn(|| pipeline.run_core(CoreId(0)));
+        for _ in 0..frames {
+            // Much later than the core was last at work, and no time passes while it is.
+            CLOCK.fetch_add(1_000, Ordering::Relaxed);
+            let polled = scope.spawn(|| pipeline.poll(Wait::Forever).map(|frame| frame.id()));
+            pipeline.acquire(Admission::Block(Wait::Forever)).unwrap().submit().unwrap();
+            polled.join().unwrap().unwrap();
+        }
+    });
+}
+
 #[cfg(feature = "check-kernels")]
 #[test]
 fn a_kernel_that_writes_other_bytes_is_named() {
@@ -363,7 +430,7 @@ fn feed_beside(layers: u16, plan: &OwnedPlan, own: CoreId, frames: u32) {
     let chain = Chain::new(layers);
     let model = chain.model();
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let topology = machine(2).topology().unwrap();
     let pipeline =
         Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
@@ -400,7 +467,7 @@ fn what_the_machine_or_program_lacks_is_named() {
     let model = chain.model();
     let plan = OwnedPlan::new(1, &[(2, &[2])]);
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let all = memory.len();
     let mut make = |cores, kernels: &[&'static KernelTable], bytes| {
         let topology = machine(cores).topology().unwrap();
@@ -426,7 +493,7 @@ fn a_core_without_the_path_is_named() {
     let model = chain.model();
     let plan = OwnedPlan::new(1, &[(1, &[1])]);
     let plan = plan.check(&model);
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let topology = machine(1).topology().unwrap();
     let pipeline =
         Pipeline::<Hosted>::new(&plan, &topology, &[&UNSUPPORTED], &mut Region::new(&mut memory))

@@ -7,7 +7,8 @@ use pipeit_rt::kernels::{KNOWN, Op, Path};
 use pipeit_rt::model::{Element, Layer, Model, ModelTables, Port, StorageId, Tensor, TensorId};
 use pipeit_rt::pipeline::Pipeline;
 use pipeit_rt::plan::{Home, Lifetime, Needs, Placement, Plan, PlanTables, Stage, Team};
-use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
+use pipeit_rt::platform::Platform;
+use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_rt::tensor::{Layout, Shape};
 use pipeit_rt::topology::ClusterId;
 use pipeit_rt::weights::{Span, Weights};
@@ -143,8 +144,8 @@ pub(crate) fn machine(cores: usize) -> Machine {
     Machine { clusters: vec![HostCluster::new("test", cpus)] }
 }
 
-pub(crate) fn memory(plan: &Plan<'_>) -> Vec<MaybeUninit<u8>> {
-    vec![MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan.demand())]
+pub(crate) fn memory<P: Platform>(plan: &Plan<'_>) -> Vec<MaybeUninit<u8>> {
+    vec![MaybeUninit::uninit(); Pipeline::<P>::memory_bytes(plan.demand())]
 }
 
 /// True under Miri or an emulator, where tests take fewer rounds.
