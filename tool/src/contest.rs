@@ -19,7 +19,7 @@ use crate::session::fill;
 /// Seconds that each plan runs per round.
 const SECONDS: f64 = 0.2;
 /// Rounds over all plans, and over the fastest and the one picked.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const FINAL_ROUNDS: usize = 9;
 /// Plans that are measured once more.
 const FINALISTS: usize = 4;

@@ -208,8 +208,8 @@ impl Timed {
         } else {
             append(&mut self.alone, &layer_times(&plan, &own, &frames, time)?);
             let times = frame_times(&plan, &own, &frames, time, 0)?;
-            self.frames.extend(decile(&times.busy));
-            self.between.extend(decile(&times.between));
+            self.frames.extend(mean(&times.busy));
+            self.between.extend(median(&times.between));
         }
         let others = (0..machine.clusters.len()).filter(|&other| other != self.cluster);
         let others: Vec<_> =
@@ -239,6 +239,10 @@ impl Timed {
         layers: &'a [Layer],
         machine: &'a Machine,
     ) -> impl Iterator<Item = Row> {
+        // Layers of a network add up to its frames, in which nothing tells the time of layers, and
+        // in which a core may be late.
+        let sum: f64 = self.alone.iter().map(|times| calmest(Some(times)).0).sum();
+        let scale = if self.frames.is_empty() { 1.0 } else { calmest(Some(&self.frames)).0 / sum };
         layers.iter().enumerate().map(move |(index, layer)| {
             let (ns, spread) = calmest(self.alone.get(index));
             Row {
@@ -248,25 +252,31 @@ impl Timed {
                 weights: subject.weights,
                 cluster: machine.clusters[self.cluster].name.clone(),
                 cores: self.cores,
-                ns,
+                ns: ns * scale,
                 spread,
-                busy_ns: self.busy.get(index).map(|times| calmest(Some(times)).0),
+                busy_ns: self.busy.get(index).map(|times| calmest(Some(times)).0 * scale),
             }
         })
     }
 }
 
-/// Adds the lower deciles of a round: other programs only ever make times longer.
+/// Adds the medians of a round.
 fn append(all: &mut Vec<Vec<f64>>, times: &[Vec<u64>]) {
     all.resize_with(times.len(), Vec::new);
     for (all, times) in all.iter_mut().zip(times) {
-        all.extend(decile(times));
+        all.extend(median(times));
     }
 }
 
-/// The lower decile of sorted times.
-fn decile(times: &[u64]) -> Option<f64> {
-    times.get(times.len() / 10).map(|&ns| ns as f64)
+/// The median of sorted times.
+fn median(times: &[u64]) -> Option<f64> {
+    times.get(times.len() / 2).map(|&ns| ns as f64)
+}
+
+/// The mean of times, to which the few that are long count: several cores have more of them than
+/// one, for all wait for the one that is late.
+fn mean(times: &[u64]) -> Option<f64> {
+    (!times.is_empty()).then(|| times.iter().sum::<u64>() as f64 / times.len() as f64)
 }
 
 /// Sends frames through a pipeline until it is over. A pipeline that fails leaves its cluster
