@@ -172,7 +172,7 @@ impl Predictor {
             source_ns: HANDOVER_NS,
             gb_per_s: if board.memory.gb_per_s > 0.0 { board.memory.gb_per_s } else { GB_PER_S },
             source: format!(
-                "modelled: static cycles of our kernels and bandwidth of the memory of {}",
+                "modelled: static cycles of our kernels and bandwidth of the memory of {}, no measurement",
                 if board.title.is_empty() { &board.name } else { &board.title },
             ),
         }

@@ -1,7 +1,7 @@
 //! The heuristic of Pipe-it (Wang et al., *High-throughput CNN inference on embedded ARM
 //! big.LITTLE multi-core processors*, arXiv 1903.05898): `work_flow` inside `merge_stage`.
 //!
-//! As read here, the first pair of stages that gains by it is merged, and two neighbours share
+//! As read here, the pair of stages that gains most by it is merged, and two neighbours share
 //! their layers as well as two can.
 //! It knows teams, one per stage, but neither hand-over nor contention; what it finds is
 //! predicted with both all the same.
@@ -24,21 +24,18 @@ pub fn paper(costs: &Costs) -> Plan {
         .flat_map(|&cluster| std::iter::repeat_n(Team { cluster, cores: 1 }, costs.cores(cluster)));
     let mut teams: Vec<_> = cores.collect();
     let mut flow = work_flow(costs, &teams);
-    // Merging restarts from the first pair after every success, as merged stages may merge again.
-    let mut pair = 0;
-    while pair + 1 < teams.len() {
-        let [first, second] = [teams[pair], teams[pair + 1]];
-        if first.cluster == second.cluster {
+    loop {
+        let merged =
+            (1..teams.len()).filter(|&second| teams[second - 1].cluster == teams[second].cluster);
+        let merged = merged.map(|second| {
             let mut merged = teams.clone();
-            merged.remove(pair + 1);
-            merged[pair].cores = first.cores + second.cores;
-            let merged_flow = work_flow(costs, &merged);
-            if merged_flow.period_ns < flow.period_ns {
-                (teams, flow, pair) = (merged, merged_flow, 0);
-                continue;
-            }
-        }
-        pair += 1;
+            merged[second - 1].cores += merged.remove(second).cores;
+            let flow = work_flow(costs, &merged);
+            (merged, flow)
+        });
+        let best = merged.min_by(|(_, a), (_, b)| a.period_ns.total_cmp(&b.period_ns));
+        let Some(best) = best.filter(|(_, best)| best.period_ns < flow.period_ns) else { break };
+        (teams, flow) = best;
     }
     let ends = flow.ends.iter().copied();
     let starts = std::iter::once(0).chain(ends.clone());
