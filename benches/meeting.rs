@@ -32,7 +32,7 @@ fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
     let plan = OwnedPlan::new(1, stages);
     let plan = plan.check(&model);
     let machine = machine(plan.teams.iter().map(|team| usize::from(team.cores)).sum());
-    let mut memory = memory(&plan);
+    let mut memory = memory::<Hosted>(&plan);
     let topology = machine.topology().expect("a machine");
     let mut region = Region::new(&mut memory);
     let pipeline = Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut region);

@@ -8,12 +8,15 @@ use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::reference::{AveragePool2d, MaxPool2d, Mean, Ties};
 use crate::kernels::{Io, Window};
 use crate::quant::Output;
-use crate::tensor::{Tile, View};
+use crate::tensor::{Hwc, Layout, Tile, View};
 
 /// MAX_POOL_2D.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn max_pool_2d(params: &MaxPool2d, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
+    if params.window.taps[1] == 3 {
+        return max_of_three_columns(params, input, &io.output);
+    }
     let (min, max) = (_mm512_set1_epi8(params.clamp.0), _mm512_set1_epi8(params.clamp.1));
     each_window(&params.window, input, &io.output, |area, to, mask| {
         let mut largest = _mm512_set1_epi8(i8::MIN);
@@ -25,6 +28,52 @@ pub(super) fn max_pool_2d(params: &MaxPool2d, io: &Io<'_>) {
         // SAFETY: the mask keeps to the channels of the output.
         unsafe { _mm512_mask_storeu_epi8(to, mask, codes) };
     });
+}
+
+/// MAX_POOL_2D with windows of three columns: what a column's largest codes are, the next window
+/// need not find again.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn max_of_three_columns(params: &MaxPool2d, input: &View<'_>, output: &Tile<'_>) {
+    let window = &params.window;
+    let (min, max) = (_mm512_set1_epi8(params.clamp.0), _mm512_set1_epi8(params.clamp.1));
+    let Layout { hwc, row_stride, pixel_stride } = input.layout();
+    let [down, across] = [row_stride, pixel_stride].map(|stride| stride as usize);
+    let step = output.layout().pixel_stride as usize;
+    for y in output.rows() {
+        let rows = rows_or_columns(window, 0, y, hwc.h);
+        let cells = input.pixel_cells(rows.start, 0..1).as_ptr().cast::<i8>();
+        let to = output.pixel(y, 0).as_ptr().cast_mut().cast::<i8>();
+        for (done, channel) in output.channels().enumerate().step_by(BYTES) {
+            let mask = first((output.channels().len() - done).min(BYTES));
+            let largest_of = |column: usize| {
+                let mut from = cells.wrapping_add(column.wrapping_mul(across) + channel);
+                let mut largest = _mm512_set1_epi8(i8::MIN);
+                for _ in if column < hwc.w as usize { rows.clone() } else { 0..0 } {
+                    // SAFETY: a pixel of the image; the mask keeps to its channels.
+                    let codes = unsafe { _mm512_maskz_loadu_epi8(mask, from) };
+                    largest = _mm512_max_epi8(largest, codes);
+                    from = from.wrapping_add(down);
+                }
+                largest
+            };
+            let mut columns = [_mm512_setzero_si512(); 3];
+            for x in output.columns() {
+                // Columns left of the image are behind its right end, too.
+                let start = window.source(1, x, 0);
+                let [b, c] = [1, 2].map(|tap| start.wrapping_add(tap));
+                columns = match window.stride[1] {
+                    1 if x > 0 => [columns[1], columns[2], largest_of(c)],
+                    2 if x > 0 => [columns[2], largest_of(b), largest_of(c)],
+                    _ => [start, b, c].map(&largest_of),
+                };
+                let [a, b, c] = columns;
+                let largest = _mm512_max_epi8(_mm512_max_epi8(a, b), c);
+                let codes = _mm512_min_epi8(_mm512_max_epi8(largest, min), max);
+                // SAFETY: a pixel of the output; the mask keeps to the channels of the share.
+                unsafe { _mm512_mask_storeu_epi8(to.wrapping_add(x * step + done), mask, codes) };
+            }
+        }
+    }
 }
 
 /// AVERAGE_POOL_2D; false, and nothing is done, when a window has more elements than the division
@@ -139,17 +188,11 @@ fn each_window(
     output: &Tile<'_>,
     mut compute: impl FnMut(&Area<'_>, *mut i8, __mmask64),
 ) {
-    let (h, w) = (input.hwc().h as usize, input.hwc().w as usize);
-    // The taps inside the image are adjacent, for these windows are never dilated.
-    let inside = |axis: usize, at: usize, extent: usize| {
-        let taps = window.range(axis, at, extent);
-        let start = window.source(axis, at, taps.start);
-        start..start.wrapping_add(taps.len())
-    };
+    let Hwc { h, w, .. } = input.hwc();
     for y in output.rows() {
-        let rows = inside(0, y, h);
+        let rows = rows_or_columns(window, 0, y, h);
         for x in output.columns() {
-            let columns = inside(1, x, w);
+            let columns = rows_or_columns(window, 1, x, w);
             let cells = output.pixel(y, x);
             for (chunk, channel) in cells.chunks(BYTES).zip(output.channels().step_by(BYTES)) {
                 let (rows, columns) = (rows.clone(), columns.clone());
@@ -158,4 +201,13 @@ fn each_window(
             }
         }
     }
+}
+
+/// The rows (`axis` 0) or columns (1) of an image of `extent` of them that are under the window of
+/// output row or column `at`: adjacent ones, for these windows are never dilated.
+#[inline]
+fn rows_or_columns(window: &Window, axis: usize, at: usize, extent: u32) -> Range<usize> {
+    let taps = window.range(axis, at, extent as usize);
+    let start = window.source(axis, at, taps.start);
+    start..start.wrapping_add(taps.len())
 }
