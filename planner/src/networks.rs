@@ -221,26 +221,28 @@ fn alexnet() -> Network {
     Network { name: "alexnet", units: net.units }
 }
 
+/// The blocks of MobileNet v1, arXiv 1704.04861, table 1: stride of the depthwise convolution,
+/// channels of the pointwise one.
+pub const MOBILENET_V1_BLOCKS: [(usize, usize); 13] = [
+    (1, 64),
+    (2, 128),
+    (1, 128),
+    (2, 256),
+    (1, 256),
+    (2, 512),
+    (1, 512),
+    (1, 512),
+    (1, 512),
+    (1, 512),
+    (1, 512),
+    (2, 1024),
+    (1, 1024),
+];
+
 fn mobilenet() -> Network {
-    // Stride of the depthwise convolution, channels of the pointwise one.
-    const BLOCKS: [(usize, usize); 13] = [
-        (1, 64),
-        (2, 128),
-        (1, 128),
-        (2, 256),
-        (1, 256),
-        (2, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (2, 1024),
-        (1, 1024),
-    ];
     let mut net = Builder::new([224, 224, 3]);
     net.unit("conv0").conv(32, 3, 2, 1);
-    for (index, (stride, channels)) in (1..).zip(BLOCKS) {
+    for (index, (stride, channels)) in (1..).zip(MOBILENET_V1_BLOCKS) {
         net.unit(format!("conv{index}")).depthwise(stride).conv(channels, 1, 1, 0);
     }
     net.pool(7, 7).conv(1001, 1, 1, 0);

@@ -1,30 +1,16 @@
 //! MobileNets of width 1.0 for images of 224x224.
 
+use pipeit_planner::networks::MOBILENET_V1_BLOCKS;
+
 use super::network::{LINEAR, Network, Relu6, Scales, Value, window};
 
 /// Howard et al., *MobileNets: efficient convolutional neural networks for mobile vision
 /// applications*, arXiv 1704.04861, table 1; the classifier is a convolution for 1001 classes,
 /// as in TensorFlow's own files.
 pub(super) fn v1() -> Network {
-    // Stride of the depthwise convolution, channels of the pointwise one.
-    const BLOCKS: [(usize, usize); 13] = [
-        (1, 64),
-        (2, 128),
-        (1, 128),
-        (2, 256),
-        (1, 256),
-        (2, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (1, 512),
-        (2, 1024),
-        (1, 1024),
-    ];
     let (mut net, x) = Network::new([224, 224, 3], [-1.0, 1.0]);
     let mut x = net.conv("conv0", x, 32, window([3, 3]).stride(2), Relu6);
-    for (index, (stride, channels)) in (1..).zip(BLOCKS) {
+    for (index, (stride, channels)) in (1..).zip(MOBILENET_V1_BLOCKS) {
         let name = |part: &str| format!("conv{index}/{part}");
         x = net.depthwise(&name("depthwise"), x, window([3, 3]).stride(stride), Relu6);
         x = net.conv(&name("pointwise"), x, channels, window([1, 1]), Relu6);
