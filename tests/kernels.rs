@@ -145,7 +145,12 @@ fn output(noise: &mut Noise) -> Output {
 }
 
 fn zero_point(noise: &mut Noise) -> i8 {
-    if noise.below(3) == 0 { noise.next() as i8 } else { 0 }
+    match noise.below(12) {
+        0 => -128,
+        1 => 127,
+        2 | 3 => noise.next() as i8,
+        _ => 0,
+    }
 }
 
 fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
