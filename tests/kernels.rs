@@ -9,7 +9,8 @@ use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding};
 use pipeit_rt::kernels::reference::{
-    Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Term, Ties,
+    Add, AveragePool2d, Copy, Interpolation, Lookup, MaxPool2d, Mean, Mul, Pad, ResizeBilinear,
+    ResizeNearestNeighbor, Softmax, Term, Ties,
 };
 use pipeit_rt::kernels::{self, Io, KernelTable, Op, Path, REFERENCE, Signature, Window};
 use pipeit_rt::quant::{Multiplier, Output};
@@ -145,7 +146,12 @@ fn output(noise: &mut Noise) -> Output {
 }
 
 fn zero_point(noise: &mut Noise) -> i8 {
-    if noise.below(3) == 0 { noise.next() as i8 } else { 0 }
+    match noise.below(12) {
+        0 => -128,
+        1 => 127,
+        2 | 3 => noise.next() as i8,
+        _ => 0,
+    }
 }
 
 fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
@@ -359,6 +365,46 @@ fn mul(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
     Some(Layer { op: Op::Mul(op), section: Section::default(), inputs, output: hwc })
 }
 
+fn softmax(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let mut input = image(noise);
+    if noise.below(8) == 0 {
+        (input.h, input.w, input.c) = (1, 1, 1000 + noise.below(100) as u32);
+    }
+    // From steep to flat: a sum of nothing but the largest, or of as many ones as channels.
+    let bits = noise.below(32);
+    let mut exponentials = vec![i32::MAX];
+    exponentials.extend((1..256).map(|_| (noise.next() as i32 & i32::MAX) >> bits));
+    let mut section = Section::default();
+    let op = Op::Softmax(Softmax { exponentials: section.numbers(&exponentials) });
+    Some(Layer { op, section, inputs: vec![input], output: input })
+}
+
+fn resize(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let (input, Hwc { h, w, .. }) = (image(noise), image(noise));
+    let output = Hwc { h, w, c: input.c };
+    let is_nearest = noise.below(2) == 0;
+    let mut section = Section::default();
+    let mut table = |outputs: u32, each: &dyn Fn(&mut Noise) -> Vec<i32>| {
+        let entries: Vec<_> = (0..outputs).flat_map(|_| each(noise)).collect();
+        section.numbers(&entries)
+    };
+    let place = |noise: &mut Noise, extent: u32| noise.below(extent.into()) as i32;
+    if is_nearest {
+        let rows = table(h, &|noise| vec![place(noise, input.h)]);
+        let columns = table(w, &|noise| vec![place(noise, input.w)]);
+        let op = Op::ResizeNearestNeighbor(ResizeNearestNeighbor { rows, columns });
+        return Some(Layer { op, section, inputs: vec![input], output });
+    }
+    let between = |noise: &mut Noise, extent: u32| {
+        let way = [-512, 1023, 0, 512, noise.below(1024) as i32][noise.below(5) as usize];
+        vec![place(noise, extent), place(noise, extent), way]
+    };
+    let rows = table(h, &|noise| between(noise, input.h));
+    let columns = table(w, &|noise| between(noise, input.w));
+    let op = ResizeBilinear { rows, columns, interpolation: Interpolation::Fixed };
+    Some(Layer { op: Op::ResizeBilinear(op), section, inputs: vec![input], output })
+}
+
 fn movement(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
     let input = image(noise);
     let mut section = Section::default();
@@ -489,4 +535,14 @@ fn products_equal_portable_ones() {
 #[test]
 fn copies_and_tables_equal_portable_ones() {
     equals_portable(movement);
+}
+
+#[test]
+fn softmaxes_equal_portable_ones() {
+    equals_portable(softmax);
+}
+
+#[test]
+fn resized_images_equal_portable_ones() {
+    equals_portable(resize);
 }

@@ -24,6 +24,8 @@ pub mod avx512vnni;
 #[cfg(feature = "check-kernels")]
 #[allow(unsafe_code)]
 pub(crate) mod check;
+#[cfg(target_arch = "x86_64")]
+mod compiled;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub mod dotprod;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]

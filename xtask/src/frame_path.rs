@@ -37,7 +37,7 @@ const ROOTS: &[&str] = &[
 const COMPILER_CALLS: &[&str] = &["memcpy", "memmove", "memset", "memcmp", "bcmp"];
 
 /// The functions that may compute with floats.
-const FLOAT_KERNELS: &[&str] = &["pipeit_rt::kernels::reference::resize::resize_bilinear"];
+const FLOAT_KERNELS: &[&str] = &["pipeit_rt::kernels::reference::resize::single_precision"];
 
 /// Folder of what [`build`] leaves, apart from that of other builds: the flags differ.
 fn target_dir(workspace: &Workspace) -> PathBuf {

@@ -6,10 +6,15 @@
 
 mod conv_2d;
 mod depthwise_conv_2d;
+mod elementwise;
 mod requantize;
 mod vector;
 
+use super::compiled::compiled;
 use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
+use super::reference::{
+    self, Add, AveragePool2d, MaxPool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
+};
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
@@ -17,6 +22,14 @@ use crate::weights::Weights;
 pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(packed_conv_2d),
     packed_depthwise_conv_2d: Some(packed_depthwise_conv_2d),
+    average_pool_2d: Some(average_pool_2d),
+    max_pool_2d: Some(max_pool_2d),
+    mean: Some(mean),
+    add: Some(add),
+    mul: Some(mul),
+    softmax: Some(softmax),
+    resize_nearest_neighbor: Some(resize_nearest_neighbor),
+    resize_bilinear: Some(resize_bilinear),
     ..KernelTable::portable(Path::Avx2, supported)
 };
 
@@ -51,4 +64,34 @@ unsafe fn packed_depthwise_conv_2d(
     } else {
         packed::packed_depthwise_conv_2d(params, weights, io);
     }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::add(params, io) } {
+        reference::add(params, weights, io);
+    }
+}
+
+/// # Safety
+///
+/// [`supported`].
+unsafe fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::mul(params, io) } {
+        reference::mul(params, weights, io);
+    }
+}
+
+compiled! {
+    "avx2",
+    average_pool_2d(AveragePool2d),
+    max_pool_2d(MaxPool2d),
+    mean(Mean),
+    softmax(Softmax),
+    resize_nearest_neighbor(ResizeNearestNeighbor),
+    resize_bilinear(ResizeBilinear),
 }

@@ -95,7 +95,7 @@ fn high_halves(even: __m256i, odd: __m256i) -> __m256i {
 /// [`requantize`](crate::quant::requantize).
 #[inline]
 #[target_feature(enable = "avx2")]
-fn double(sums: __m256i, mantissas: __m256i, shifts: __m256i) -> __m256i {
+pub(super) fn double(sums: __m256i, mantissas: __m256i, shifts: __m256i) -> __m256i {
     let zero = _mm256_setzero_si256();
     let left = _mm256_max_epi32(shifts, zero);
     let right = _mm256_max_epi32(_mm256_sub_epi32(zero, shifts), zero);

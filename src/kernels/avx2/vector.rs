@@ -26,6 +26,23 @@ pub(super) fn widen(codes: &[i8; CHANNELS]) -> __m256i {
     _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(codes.as_ptr().cast()) })
 }
 
+/// The first `len` of 16 codes; zero behind them.
+///
+/// # Safety
+///
+/// `from` is readable for `len` bytes.
+#[inline]
+pub(super) unsafe fn load(from: *const i8, len: usize) -> [i8; CHANNELS] {
+    if len >= CHANNELS {
+        // SAFETY: the caller's promise.
+        return unsafe { from.cast::<[i8; CHANNELS]>().read() };
+    }
+    let mut codes = [0; CHANNELS];
+    // SAFETY: the caller's promise; an array of this function overlaps with nothing.
+    unsafe { codes.as_mut_ptr().copy_from_nonoverlapping(from, len) };
+    codes
+}
+
 /// Stores the first `len` of 16 codes.
 ///
 /// # Safety

@@ -7,8 +7,9 @@ use core::arch::x86_64::*;
 
 use super::requantize::{Codes, Fast, Short, double, moved};
 use super::vector::{BYTES, LANES, first, widen};
+use crate::kernels::Io;
 use crate::kernels::reference::{Add, Mul, Term};
-use crate::kernels::{Io, runs};
+use crate::kernels::runs::each_pointer;
 use crate::quant::Multiplier;
 
 /// ADD; false, and nothing is done, when channels are to be repeated.
@@ -246,15 +247,10 @@ impl Block {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn blocks(io: &Io<'_>, compute: impl Fn(Block)) -> bool {
-    runs::each(io, |[a, b], output| {
-        if a.len() < output.len() || b.len() < output.len() {
-            return;
-        }
-        let (a, b) = (a.as_ptr().cast::<i8>(), b.as_ptr().cast::<i8>());
-        let to = output.as_ptr().cast_mut().cast::<i8>();
-        for at in (0..output.len()).step_by(BYTES) {
-            let from = [a.wrapping_add(at), b.wrapping_add(at)];
-            let mask = first(output.len() - at);
+    each_pointer(io, |from, to, len| {
+        for at in (0..len).step_by(BYTES) {
+            let from = from.map(|from| from.wrapping_add(at));
+            let mask = first(len - at);
             compute(Block { from, to: to.wrapping_add(at), mask });
         }
     })

@@ -13,8 +13,11 @@ mod pool;
 mod requantize;
 mod vector;
 
+use super::compiled::compiled;
 use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
-use super::reference::{self, Add, AveragePool2d, MaxPool2d, Mean, Mul};
+use super::reference::{
+    self, Add, AveragePool2d, MaxPool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
+};
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
@@ -27,6 +30,9 @@ pub static TABLE: KernelTable = KernelTable {
     mean: Some(mean),
     add: Some(add),
     mul: Some(mul),
+    softmax: Some(softmax),
+    resize_nearest_neighbor: Some(resize_nearest_neighbor),
+    resize_bilinear: Some(resize_bilinear),
     ..KernelTable::portable(Path::Avx512Vnni, supported)
 };
 
@@ -117,4 +123,11 @@ unsafe fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
     if !unsafe { elementwise::mul(params, io) } {
         reference::mul(params, weights, io);
     }
+}
+
+compiled! {
+    "avx512f,avx512bw,avx512vl",
+    softmax(Softmax),
+    resize_nearest_neighbor(ResizeNearestNeighbor),
+    resize_bilinear(ResizeBilinear),
 }

@@ -23,10 +23,14 @@ pub(super) unsafe fn packed_depthwise_conv_2d(
     io: &Io<'_>,
 ) {
     let window = &params.window;
-    let line: Line = match (window.taps, window.stride) {
-        _ if params.weight_zero_point != 0 || window.dilation != [1, 1] => any,
-        ([3, 3], [_, 1]) => shared,
-        ([3, 3], [_, 2]) => apart,
+    let line: Line = match (window.taps, window.stride, params.weight_zero_point) {
+        _ if window.dilation != [1, 1] => any,
+        // It has no negative code.
+        (_, _, i8::MIN) => any,
+        ([3, 3], [_, 1], 0) => shared::<false>,
+        ([3, 3], [_, 1], _) => shared::<true>,
+        ([3, 3], [_, 2], 0) => apart::<false>,
+        ([3, 3], [_, 2], _) => apart::<true>,
         _ => any,
     };
     // SAFETY: the caller's promise.
@@ -63,19 +67,36 @@ fn interleaved([a, b, c, d]: [int8x16_t; 4]) -> [int8x16_t; 4] {
     [low.0, low.1, high.0, high.1]
 }
 
-/// Computes outputs, two at a time, from the same four pixels of each row.
+/// What takes the weights' zero point off a window row of three taps: its negative for each.
+#[inline]
+#[target_feature(enable = "neon")]
+fn less_zero_point(outputs: &Outputs<'_>) -> int8x16_t {
+    let code = outputs.params.weight_zero_point.wrapping_neg().cast_unsigned();
+    vreinterpretq_s8_u32(vdupq_n_u32(u32::from_le_bytes([code, code, code, 0])))
+}
+
+/// The weights of the window a pixel further on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn later(weights: int8x16_t) -> int8x16_t {
+    vreinterpretq_s8_u32(vshlq_n_u32::<8>(vreinterpretq_u32_s8(weights)))
+}
+
+/// Computes outputs, two at a time, from the same four pixels of each row. `ZERO` says that the
+/// weights have a zero point.
 ///
 /// # Safety
 ///
 /// As [`Line`]; the window is 3x3, moves by one pixel and has no gaps.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn shared(outputs: &Outputs<'_>) {
+unsafe fn shared<const ZERO: bool>(outputs: &Outputs<'_>) {
     let (weights, _) = outputs.weights.as_chunks::<4>();
     let (Some(last), Some(weights)) = (outputs.count.checked_sub(2), weights.first_chunk::<3>())
     else {
         // SAFETY: the caller's promise.
         return unsafe { any(outputs) };
     };
+    let zero = less_zero_point(outputs);
     let mut at = 0;
     loop {
         let [mut first, mut second] = [outputs.biases; 2];
@@ -91,8 +112,11 @@ unsafe fn shared(outputs: &Outputs<'_>) {
                 first.iter_mut().zip(&mut second).zip(&codes).zip(weights)
             {
                 *first = dot(*first, weights, codes);
-                let later = vshlq_n_u32::<8>(vreinterpretq_u32_s8(weights));
-                *second = dot(*second, vreinterpretq_s8_u32(later), codes);
+                *second = dot(*second, later(weights), codes);
+                if ZERO {
+                    *first = dot(*first, zero, codes);
+                    *second = dot(*second, later(zero), codes);
+                }
             }
         }
         // SAFETY: two of the outputs.
@@ -105,19 +129,20 @@ unsafe fn shared(outputs: &Outputs<'_>) {
     }
 }
 
-/// Computes outputs, two at a time.
+/// Computes outputs, two at a time; `ZERO` is as in [`shared`].
 ///
 /// # Safety
 ///
 /// As [`Line`]; the window is 3x3, moves by two pixels and has no gaps.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn apart(outputs: &Outputs<'_>) {
+unsafe fn apart<const ZERO: bool>(outputs: &Outputs<'_>) {
     let (weights, _) = outputs.weights.as_chunks::<4>();
     let (Some(last), Some(weights)) = (outputs.count.checked_sub(2), weights.first_chunk::<3>())
     else {
         // SAFETY: the caller's promise.
         return unsafe { any(outputs) };
     };
+    let zero = less_zero_point(outputs);
     let mut at = 0;
     loop {
         let mut sums = [outputs.biases; 2];
@@ -135,6 +160,9 @@ unsafe fn apart(outputs: &Outputs<'_>) {
                 let codes = interleaved([a, b, c, c]);
                 for ((sums, &codes), &weights) in sums.iter_mut().zip(&codes).zip(weights) {
                     *sums = dot(*sums, weights, codes);
+                    if ZERO {
+                        *sums = dot(*sums, zero, codes);
+                    }
                 }
             }
         }

@@ -1,18 +1,18 @@
 //! COPY and PAD.
 
 use super::memory::{self, fill};
-use super::runs::each;
 use crate::kernels::Io;
 use crate::kernels::reference::{self, Copy, Pad};
+use crate::kernels::runs::each_pointer;
 use crate::tensor::Hwc;
 use crate::weights::Weights;
 
 /// The kernel of [`struct@Copy`].
 pub(super) fn copy(params: &Copy, weights: &Weights<'_>, io: &Io<'_>) {
-    let is_done = each(io, |[from], to, len| {
+    let is_done = each_pointer(io, |[from], to, len| {
         if from != to.cast_const() {
-            // SAFETY: `each` gives codes to read and write; every core this is compiled for has
-            // the instructions.
+            // SAFETY: `each_pointer` gives codes to read and write; every core this is compiled
+            // for has the instructions.
             unsafe { memory::copy(to, from, len) };
         }
     });

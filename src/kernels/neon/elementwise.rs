@@ -1,15 +1,48 @@
-//! ADD and LOOKUP, sixteen elements at a time.
+//! ADD, MUL and LOOKUP, sixteen elements at a time.
 
 use core::arch::aarch64::*;
 
 use super::memory::{load_next, load_part, store_next, store_part, vectors, whole};
-use super::runs::each;
 use super::scale::{Multipliers, Scale, shifted_right};
 use crate::kernels::Io;
 use crate::kernels::packed::Rounding;
-use crate::kernels::reference::{self, Add, Lookup, Term};
+use crate::kernels::reference::{self, Add, Lookup, Mul, Term};
+use crate::kernels::runs::each_pointer;
 use crate::quant::Multiplier;
 use crate::weights::Weights;
+
+/// Computes `len` elements, sixteen at a time.
+///
+/// # Safety
+///
+/// As many codes are readable in `from` and writable at `to`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn each_vector<const N: usize>(
+    mut from: [*const i8; N],
+    mut to: *mut i8,
+    len: usize,
+    compute: impl Fn([int8x16_t; N]) -> int8x16_t,
+) {
+    let mut codes = [vdupq_n_s8(0); N];
+    for _ in 0..len / 16 {
+        for (codes, from) in codes.iter_mut().zip(&mut from) {
+            // SAFETY: 16 of the codes.
+            *codes = unsafe { load_next(from) };
+        }
+        // SAFETY: as above.
+        unsafe { store_next(&mut to, compute(codes)) };
+    }
+    let rest = len % 16;
+    if rest > 0 {
+        for (codes, &from) in codes.iter_mut().zip(&from) {
+            // SAFETY: the rest of the codes.
+            *codes = unsafe { load_part(from, rest) };
+        }
+        // SAFETY: as above.
+        unsafe { store_part(to, compute(codes), rest) };
+    }
+}
 
 /// The kernel of [`Add`].
 pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
@@ -30,9 +63,9 @@ pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
         _ => return reference::add(params, weights, io),
     };
     let is_done = is_short(params.multiplier)
-        && each(io, |[a, b], to, len| {
+        && each_pointer(io, |[a, b], to, len| {
             let from = if swap { [b, a] } else { [a, b] };
-            // SAFETY: `each` gives codes to read and write; every core has the instructions.
+            // SAFETY: `each_pointer` gives codes to read and write; every core has the instructions.
             unsafe { run(params, [first, second], from, to, len) };
         });
     if !is_done {
@@ -51,8 +84,8 @@ pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
 unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
     params: &Add,
     [a, b]: [&Term; 2],
-    [mut from_a, mut from_b]: [*const i8; 2],
-    mut to: *mut i8,
+    from: [*const i8; 2],
+    to: *mut i8,
     len: usize,
 ) {
     let scale = Scale::new(true, Rounding::Double, params.output);
@@ -62,29 +95,14 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
         zero_point: whole(vdupq_n_s8(term.zero_point)),
         multipliers: Multipliers::all(term.multiplier).kept(),
     });
-    let sum = |codes_a: int8x16_t, codes_b: int8x16_t| {
+    let sum = |[codes_a, codes_b]: [int8x16_t; 2]| {
         let zero = [vdupq_n_s32(0); 4];
         let sums = b.plus::<HALF_B>(a.plus::<HALF_A>(zero, codes_a), codes_b);
         let [codes] = scale.narrowed([shifted_right::<TIES>(sums, &multipliers)]);
         codes
     };
-    for _ in 0..len / 16 {
-        // SAFETY: 16 of the codes.
-        let codes_a = unsafe { load_next(&mut from_a) };
-        // SAFETY: as above.
-        let codes_b = unsafe { load_next(&mut from_b) };
-        // SAFETY: as above.
-        unsafe { store_next(&mut to, sum(codes_a, codes_b)) };
-    }
-    let rest = len % 16;
-    if rest > 0 {
-        // SAFETY: the rest of the codes.
-        let codes_a = unsafe { load_part(from_a, rest) };
-        // SAFETY: as above.
-        let codes_b = unsafe { load_part(from_b, rest) };
-        // SAFETY: as above.
-        unsafe { store_part(to, sum(codes_a, codes_b), rest) };
-    }
+    // SAFETY: the caller's promise.
+    unsafe { each_vector(from, to, len, sum) };
 }
 
 /// A [`Term`] in registers.
@@ -98,9 +116,7 @@ impl Addend {
     #[inline]
     #[target_feature(enable = "neon")]
     fn plus<const HALF: bool>(&self, sums: [int32x4_t; 4], codes: int8x16_t) -> [int32x4_t; 4] {
-        let zero_point = self.zero_point;
-        let low = vsubl_s8(vget_low_s8(codes), vget_low_s8(zero_point));
-        let high = vsubl_high_s8(codes, zero_point);
+        let [low, high] = steps(codes, self.zero_point);
         let [a, b, c, d] = sums;
         if HALF {
             // 19 bits to the left: 4, and a product with 2^15, whose negative is a 16-bit number.
@@ -126,12 +142,58 @@ impl Addend {
     }
 }
 
+/// Codes less their zero point.
+#[inline]
+#[target_feature(enable = "neon")]
+fn steps(codes: int8x16_t, zero_point: int8x16_t) -> [int16x8_t; 2] {
+    [vsubl_s8(vget_low_s8(codes), vget_low_s8(zero_point)), vsubl_high_s8(codes, zero_point)]
+}
+
+/// The kernel of [`Mul`].
+pub(super) fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
+    let run = if params.output.rectifies() { mul_run::<false> } else { mul_run::<true> };
+    let is_done = params.multiplier.shift < 0
+        && each_pointer(io, |from, to, len| {
+            // SAFETY: `each_pointer` gives codes to read and write; every core has the
+            // instructions.
+            unsafe { run(params, from, to, len) };
+        });
+    if !is_done {
+        reference::mul(params, weights, io);
+    }
+}
+
+/// Multiplies `len` elements, with a multiplier that shifts right; `TIES` is as in [`add_run`].
+///
+/// # Safety
+///
+/// As many codes are readable in `from` and writable at `to`.
+#[target_feature(enable = "neon")]
+unsafe fn mul_run<const TIES: bool>(params: &Mul, from: [*const i8; 2], to: *mut i8, len: usize) {
+    let scale = Scale::new(true, Rounding::Double, params.output);
+    let multipliers = Multipliers::all(params.multiplier).kept();
+    let [zero_a, zero_b] = params.zero_points.map(|zero| whole(vdupq_n_s8(zero)));
+    let product = |[codes_a, codes_b]: [int8x16_t; 2]| {
+        let ([a, c], [b, d]) = (steps(codes_a, zero_a), steps(codes_b, zero_b));
+        let products = [
+            vmull_s16(vget_low_s16(a), vget_low_s16(b)),
+            vmull_high_s16(a, b),
+            vmull_s16(vget_low_s16(c), vget_low_s16(d)),
+            vmull_high_s16(c, d),
+        ];
+        let [codes] = scale.narrowed([shifted_right::<TIES>(products, &multipliers)]);
+        codes
+    };
+    // SAFETY: the caller's promise.
+    unsafe { each_vector(from, to, len, product) };
+}
+
 /// The kernel of [`Lookup`].
 pub(super) fn lookup(params: &Lookup, weights: &Weights<'_>, io: &Io<'_>) {
     let (tables, _) = vectors(weights.get(params.table)).as_chunks::<4>();
     let is_done = match tables {
-        &[t0, t1, t2, t3] => each(io, |[from], to, len| {
-            // SAFETY: `each` gives codes to read and write; every core has the instructions.
+        &[t0, t1, t2, t3] => each_pointer(io, |from, to, len| {
+            // SAFETY: `each_pointer` gives codes to read and write; every core has the instructions.
             unsafe { lookup_run(&[t0, t1, t2, t3], from, to, len) };
         }),
         _ => false,
@@ -145,15 +207,10 @@ pub(super) fn lookup(params: &Lookup, weights: &Weights<'_>, io: &Io<'_>) {
 ///
 /// # Safety
 ///
-/// As many codes are readable at `from` and writable at `to`.
+/// As many codes are readable in `from` and writable at `to`.
 #[target_feature(enable = "neon")]
-unsafe fn lookup_run(
-    tables: &[[int8x16_t; 4]; 4],
-    mut from: *const i8,
-    mut to: *mut i8,
-    len: usize,
-) {
-    let found = |codes: int8x16_t| {
+unsafe fn lookup_run(tables: &[[int8x16_t; 4]; 4], from: [*const i8; 1], to: *mut i8, len: usize) {
+    let found = |[codes]: [int8x16_t; 1]| {
         let mut index = veorq_u8(vreinterpretq_u8_s8(codes), vdupq_n_u8(0x80));
         let mut found = vdupq_n_s8(0);
         for &[a, b, c, d] in tables {
@@ -162,17 +219,6 @@ unsafe fn lookup_run(
         }
         found
     };
-    for _ in 0..len / 16 {
-        // SAFETY: 16 of the codes.
-        let codes = unsafe { load_next(&mut from) };
-        // SAFETY: as above.
-        unsafe { store_next(&mut to, found(codes)) };
-    }
-    let rest = len % 16;
-    if rest > 0 {
-        // SAFETY: the rest of the codes.
-        let codes = unsafe { load_part(from, rest) };
-        // SAFETY: as above.
-        unsafe { store_part(to, found(codes), rest) };
-    }
+    // SAFETY: the caller's promise.
+    unsafe { each_vector(from, to, len, found) };
 }

@@ -2,7 +2,7 @@
 
 use core::arch::aarch64::*;
 
-use super::memory::{self, load_next};
+use super::memory::{self, from_codes, load_next};
 use crate::kernels::packed::form::{InputForm, Pieces};
 
 /// Codes as they are.
@@ -37,19 +37,21 @@ unsafe impl InputForm for Codes {
 ///
 /// # Safety
 ///
-/// `len` bytes are readable at `from`.
+/// As many codes as fill whole vectors are readable at `from`.
 #[target_feature(enable = "neon")]
 unsafe fn sum(mut from: *const i8, len: usize) -> i32 {
     let mut sums = vdupq_n_s32(0);
     for _ in 0..len / 16 {
-        // SAFETY: 16 of the `len` bytes.
+        // SAFETY: 16 of the codes.
         sums = vpadalq_s16(sums, vpaddlq_s8(unsafe { load_next(&mut from) }));
     }
-    let mut sum = vaddvq_s32(sums);
-    for _ in 0..len % 16 {
-        // SAFETY: one of the rest.
-        sum = sum.wrapping_add(i32::from(unsafe { from.read() }));
-        from = from.wrapping_add(1);
+    let rest = len % 16;
+    if rest > 0 {
+        let places = from_codes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let counts = vcltq_s8(places, vdupq_n_s8(rest as i8));
+        // SAFETY: as above.
+        let codes = vandq_s8(unsafe { load_next(&mut from) }, vreinterpretq_s8_u8(counts));
+        sums = vpadalq_s16(sums, vpaddlq_s8(codes));
     }
-    sum
+    vaddvq_s32(sums)
 }

@@ -4,7 +4,7 @@
 //! Those here are single instructions that it does not look into; they want normal memory and
 //! no alignment checks (`SCTLR_ELx.A` is 0). Weights are aligned and need none of this.
 
-use core::arch::aarch64::{int8x16_t, int32x4_t, vdupq_n_s8, vextq_s8};
+use core::arch::aarch64::{int8x16_t, int32x4_t, uint8x16_t, vdupq_n_s8, vextq_s8};
 use core::arch::asm;
 
 use crate::kernels::packed::form::Pieces;
@@ -203,6 +203,18 @@ pub(in crate::kernels) unsafe fn load_part(from: *const i8, len: usize) -> int8x
 pub(in crate::kernels) fn from_codes(codes: [i8; 16]) -> int8x16_t {
     // SAFETY: both are sixteen bytes, any of them.
     unsafe { core::mem::transmute(codes) }
+}
+
+/// The bytes of a vector.
+pub(in crate::kernels) fn to_bytes(vector: uint8x16_t) -> [u8; 16] {
+    // SAFETY: both are sixteen bytes, any of them.
+    unsafe { core::mem::transmute(vector) }
+}
+
+/// Vectors of these numbers.
+pub(in crate::kernels) fn from_numbers(numbers: [i32; 16]) -> [int32x4_t; 4] {
+    // SAFETY: both are sixteen numbers, any of them.
+    unsafe { core::mem::transmute(numbers) }
 }
 
 /// The numbers in vectors.

@@ -10,8 +10,9 @@ pub(in crate::kernels) mod form;
 pub(in crate::kernels) mod identification;
 pub(in crate::kernels) mod memory;
 mod pool;
-mod runs;
+mod resize;
 pub(in crate::kernels) mod scale;
+mod softmax;
 
 use super::{KernelTable, Path};
 
@@ -26,7 +27,11 @@ pub static TABLE: KernelTable = KernelTable {
     average_pool_2d: Some(pool::average_pool_2d),
     mean: Some(pool::mean),
     add: Some(elementwise::add),
+    mul: Some(elementwise::mul),
     lookup: Some(elementwise::lookup),
+    softmax: Some(softmax::softmax),
+    resize_nearest_neighbor: Some(resize::resize_nearest_neighbor),
+    resize_bilinear: Some(resize::resize_bilinear),
     copy: Some(copy::copy),
     pad: Some(copy::pad),
     ..KernelTable::portable(Path::Neon, || true)

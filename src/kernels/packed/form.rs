@@ -58,6 +58,7 @@ pub(crate) unsafe trait InputForm {
     ///
     /// # Safety
     ///
-    /// The core can execute the path's instructions; `from` is readable for `len` inputs.
+    /// The core can execute the path's instructions; `from` is readable for `len` inputs and those
+    /// that fill up their run.
     unsafe fn sum(from: *const i8, len: usize) -> i32;
 }

@@ -41,7 +41,12 @@ impl Operator for Mean {
     }
 }
 
+/// Channels summed at a time.
+const CHUNK: usize = 64;
+
 /// The portable kernel of [`Mean`].
+// Inlined where it is compiled for the instructions of a path.
+#[inline(always)]
 pub fn mean(params: &Mean, _weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
     let Hwc { h, w, c } = input.hwc();
@@ -49,21 +54,32 @@ pub fn mean(params: &Mean, _weights: &Weights<'_>, io: &Io<'_>) {
     let range = |reduced: bool, at: usize, extent: u32| {
         if reduced { 0..extent as usize } else { at..at + 1 }
     };
+    let extents = [(over_h, h), (over_w, w), (over_c, c)];
+    let reduced = extents.into_iter().filter(|&(reduced, _)| reduced);
+    let count = reduced.fold(1i32, |count, (_, extent)| count.wrapping_mul(extent as i32));
+    let zero = count.wrapping_mul(params.input_zero_point.into());
+    let add = |sum: i32, code: i8| sum.wrapping_add(code.into());
     for y in io.output.rows() {
         for x in io.output.columns() {
-            for (channel, cell) in io.output.channels().zip(io.output.pixel(y, x)) {
-                let (mut sum, mut count) = (0i32, 0i32);
+            let channels = io.output.channels().step_by(CHUNK);
+            for (start, cells) in channels.zip(io.output.pixel(y, x).chunks(CHUNK)) {
+                let mut sums = [0i32; CHUNK];
                 for iy in range(over_h, y, h) {
                     for ix in range(over_w, x, w) {
-                        for value in input.pixel(iy, ix).part(range(over_c, channel, c)).iter() {
-                            sum = sum.wrapping_add(value.into());
-                            count = count.wrapping_add(1);
+                        let run = input.pixel(iy, ix);
+                        if over_c {
+                            let [sum, ..] = &mut sums;
+                            *sum = run.iter().fold(*sum, add);
+                            continue;
                         }
+                        let run = run.part(start..start + cells.len());
+                        sums.iter_mut().zip(run.iter()).for_each(|(sum, x)| *sum = add(*sum, x));
                     }
                 }
-                let zero = count.wrapping_mul(params.input_zero_point.into());
-                let scaled = requantize(sum.wrapping_sub(zero), params.multiplier);
-                cell.set(params.output.code(scaled));
+                for (cell, sum) in cells.iter().zip(sums) {
+                    let scaled = requantize(sum.wrapping_sub(zero), params.multiplier);
+                    cell.set(params.output.code(scaled));
+                }
             }
         }
     }

@@ -37,9 +37,13 @@ pub use pad::{Pad, pad};
 pub use pool::{AveragePool2d, MaxPool2d, Ties, average_pool_2d, max_pool_2d};
 pub use prelu::{Prelu, prelu};
 pub use rearrange::{Rearrange, Walk, rearrange};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub(in crate::kernels) use resize::WAY_BITS;
 pub use resize::{
     Interpolation, ResizeBilinear, ResizeNearestNeighbor, resize_bilinear, resize_nearest_neighbor,
 };
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub(in crate::kernels) use softmax::{Exponentials, SUM_INTEGER_BITS, SoftmaxScale};
 pub use softmax::{Softmax, softmax};
 pub use transpose_conv::{TransposeConv, transpose_conv};
 

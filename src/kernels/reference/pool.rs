@@ -84,12 +84,13 @@ impl Operator for MaxPool2d {
 const CHUNK: usize = 64;
 
 /// Folds the elements under each window, then hands value and element count to `finish`.
-fn pool(
+#[inline(always)]
+fn pool<T: Copy>(
     window: &Window,
     io: &Io<'_>,
-    initial: i32,
-    fold: impl Fn(i32, i32) -> i32,
-    finish: impl Fn(i32, i32) -> i8,
+    initial: T,
+    fold: impl Fn(T, i8) -> T,
+    finish: impl Fn(T, i32) -> i8,
 ) {
     let [input] = io.inputs.as_slice() else { return };
     let (h, w) = (input.hwc().h as usize, input.hwc().w as usize);
@@ -107,11 +108,11 @@ fn pool(
                         let run = input.pixel(iy, window.source(1, x, across));
                         let run = run.part(start..start + cells.len());
                         for (value, x) in values.iter_mut().zip(run.iter()) {
-                            *value = fold(*value, x.into());
+                            *value = fold(*value, x);
                         }
                     }
                 }
-                cells.iter().zip(values).for_each(|(cell, value): (&Cell<i8>, i32)| {
+                cells.iter().zip(values).for_each(|(cell, value): (&Cell<i8>, T)| {
                     cell.set(finish(value, count));
                 });
             }
@@ -120,17 +121,19 @@ fn pool(
 }
 
 /// The portable kernel of [`AveragePool2d`].
+// Inlined where it is compiled for the instructions of a path.
+#[inline(always)]
 pub fn average_pool_2d(params: &AveragePool2d, _weights: &Weights<'_>, io: &Io<'_>) {
     let (min, max) = params.clamp;
-    pool(&params.window, io, 0, i32::wrapping_add, |sum, count| {
+    let add = |sum: i32, code: i8| sum.wrapping_add(code.into());
+    pool(&params.window, io, 0, add, |sum, count| {
         params.ties.average(sum, count).max(min.into()).min(max.into()) as i8
     });
 }
 
 /// The portable kernel of [`MaxPool2d`].
+#[inline(always)]
 pub fn max_pool_2d(params: &MaxPool2d, _weights: &Weights<'_>, io: &Io<'_>) {
     let (min, max) = params.clamp;
-    pool(&params.window, io, i8::MIN.into(), i32::max, |value, _| {
-        value.max(min.into()).min(max.into()) as i8
-    });
+    pool(&params.window, io, i8::MIN, i8::max, |value, _| value.max(min).min(max));
 }

@@ -108,6 +108,8 @@ impl Operator for ResizeBilinear {
 }
 
 /// The portable kernel of [`ResizeNearestNeighbor`].
+// Inlined where it is compiled for the instructions of a path.
+#[inline(always)]
 pub fn resize_nearest_neighbor(params: &ResizeNearestNeighbor, weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
     let (rows, columns) = (weights.get(params.rows), weights.get(params.columns));
@@ -123,15 +125,24 @@ pub fn resize_nearest_neighbor(params: &ResizeNearestNeighbor, weights: &Weights
 }
 
 /// The portable kernel of [`ResizeBilinear`].
+#[inline(always)]
 pub fn resize_bilinear(params: &ResizeBilinear, weights: &Weights<'_>, io: &Io<'_>) {
     match params.interpolation {
         Interpolation::Fixed => bilinear(params, weights, io, fixed),
-        Interpolation::Single => bilinear(params, weights, io, single),
+        Interpolation::Single => single_precision(params, weights, io),
     }
+}
+
+/// [`Interpolation::Single`].
+// Never inlined, so that there are floats in no other function.
+#[inline(never)]
+fn single_precision(params: &ResizeBilinear, weights: &Weights<'_>, io: &Io<'_>) {
+    bilinear(params, weights, io, single);
 }
 
 /// Computes each element by `code` from the ways down and across and the codes of the four
 /// neighbours: upper left, lower left, upper right, lower right.
+#[inline(always)]
 fn bilinear(
     params: &ResizeBilinear,
     weights: &Weights<'_>,
@@ -145,19 +156,24 @@ fn bilinear(
         let Some(&[above, below, down]) = rows.get(start..start.wrapping_add(3)) else { continue };
         for (x, entry) in io.output.columns().zip(columns.chunks_exact(3)) {
             let &[left, right, across] = entry else { continue };
-            let run = |row: i32, column: i32| input.pixel(row as usize, column as usize);
-            let corners =
-                [run(above, left), run(below, left), run(above, right), run(below, right)];
-            for (channel, cell) in io.output.channels().zip(io.output.pixel(y, x)) {
-                cell.set(code([down, across], corners.map(|corner| corner.get(channel))));
+            let run = |row: i32, column: i32| {
+                let run = input.pixel(row as usize, column as usize);
+                run.part(io.output.channels()).iter()
+            };
+            let (lefts, rights) =
+                (run(above, left).zip(run(below, left)), run(above, right).zip(run(below, right)));
+            let cells = io.output.pixel(y, x).iter();
+            for (cell, ((a, b), (c, d))) in cells.zip(lefts.zip(rights)) {
+                cell.set(code([down, across], [a, b, c, d]));
             }
         }
     }
 }
 
 /// Fraction bits of a way in [`Interpolation::Fixed`].
-const WAY_BITS: u32 = 10;
+pub(in crate::kernels) const WAY_BITS: u32 = 10;
 
+#[inline(always)]
 fn fixed([down, across]: [i32; 2], corners: [i8; 4]) -> i8 {
     let one = 1i32 << WAY_BITS;
     let (up, back) = (one.wrapping_sub(down), one.wrapping_sub(across));
@@ -171,6 +187,7 @@ fn fixed([down, across]: [i32; 2], corners: [i8; 4]) -> i8 {
     nudged.wrapping_div(1 << (2 * WAY_BITS)) as i8
 }
 
+#[inline(always)]
 fn single(ways: [i32; 2], corners: [i8; 4]) -> i8 {
     let [down, across] = ways.map(|way| f32::from_bits(way as u32));
     let [a, b, c, d] = corners.map(|code| f32::from(code as u8 ^ 0x80));

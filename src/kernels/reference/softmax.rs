@@ -37,30 +37,73 @@ impl Operator for Softmax {
 }
 
 /// Integer bits of the sum, so that 4095 ones do not overflow it.
-const SUM_INTEGER_BITS: u32 = 12;
+pub(in crate::kernels) const SUM_INTEGER_BITS: u32 = 12;
 
 /// The portable kernel of [`Softmax`].
+// Inlined where it is compiled for the instructions of a path.
+#[inline(always)]
 pub fn softmax(params: &Softmax, weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
-    let table = weights.get(params.exponentials);
+    let Some(table) = Exponentials::of(params, weights) else { return };
     for y in io.output.rows() {
         for x in io.output.columns() {
             let run = input.pixel(y, x);
-            let max = run.iter().max().unwrap_or(0);
-            let exponential =
-                |code: i8| table.get(usize::from(max.abs_diff(code))).copied().unwrap_or(0);
-            let sum_q12_19 = run.iter().fold(0i32, |sum, code| {
-                sum.wrapping_add(shift_right_rounded(exponential(code), SUM_INTEGER_BITS))
-            });
-            let (reciprocal, bits_over_unit) = reciprocal(sum_q12_19);
-            // 31 fraction bits, of which the 8-bit output keeps 8.
-            let shift = bits_over_unit.wrapping_add(31 - 8).clamp(0, 31).unsigned_abs();
+            let max = run.iter().fold(i8::MIN, i8::max);
+            let sum_q12_19 =
+                run.iter().fold(0i32, |sum, code| sum.wrapping_add(table.part(max, code)));
+            let scale = SoftmaxScale::of(sum_q12_19);
             for (cell, code) in io.output.pixel(y, x).iter().zip(run.iter()) {
-                let product = multiply_high_doubled(reciprocal, exponential(code));
-                let steps = shift_right_rounded(product, shift).wrapping_sub(128);
-                cell.set(steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8);
+                cell.set(scale.code(table.get(max, code)));
             }
         }
+    }
+}
+
+/// [`Softmax::exponentials`].
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Exponentials<'a>(pub(in crate::kernels) &'a [i32; 256]);
+
+impl<'a> Exponentials<'a> {
+    pub(in crate::kernels) fn of(params: &Softmax, weights: &Weights<'a>) -> Option<Self> {
+        weights.get(params.exponentials).first_chunk().map(Self)
+    }
+
+    /// The exponential of `code` where `max` is the largest, in Q0.31.
+    #[inline]
+    pub(in crate::kernels) fn get(self, max: i8, code: i8) -> i32 {
+        let Self(table) = self;
+        table[usize::from(max.abs_diff(code))]
+    }
+
+    /// What it adds to the sum, in Q12.19.
+    #[inline]
+    pub(in crate::kernels) fn part(self, max: i8, code: i8) -> i32 {
+        shift_right_rounded(self.get(max, code), SUM_INTEGER_BITS)
+    }
+}
+
+/// What makes codes of exponentials.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct SoftmaxScale {
+    /// One by the sum.
+    pub(in crate::kernels) reciprocal: i32,
+    /// Bits that products are shifted right, at most 31.
+    pub(in crate::kernels) shift: u32,
+}
+
+impl SoftmaxScale {
+    pub(in crate::kernels) fn of(sum_q12_19: i32) -> Self {
+        let (reciprocal, bits_over_unit) = reciprocal(sum_q12_19);
+        // 31 fraction bits, of which the 8-bit output keeps 8.
+        let shift = bits_over_unit.wrapping_add(31 - 8).clamp(0, 31).unsigned_abs();
+        Self { reciprocal, shift }
+    }
+
+    #[inline]
+    pub(in crate::kernels) fn code(self, exponential: i32) -> i8 {
+        let product = multiply_high_doubled(self.reciprocal, exponential);
+        let steps = shift_right_rounded(product, self.shift).wrapping_sub(128);
+        steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8
     }
 }
 
