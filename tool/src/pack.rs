@@ -263,7 +263,7 @@ impl Packer<'_> {
             .collect();
         let dense = Dense {
             window: conv.window,
-            groups: 1,
+            groups: input.c,
             depth: 1,
             outputs: output.c,
             zero_points,
@@ -271,13 +271,11 @@ impl Packer<'_> {
             requantize: conv.requantize,
             rounding: Rounding::Double,
         };
-        if input.c == 1 {
-            // Every output sees the only input.
+        if input.c == 1 || input.c != output.c {
+            // Several outputs see the same input, which is a group's only one.
             return self.dense(input, output, &dense);
         }
-        let Some(packing) = DepthwisePacking::of(self.path).filter(|_| input.c == output.c) else {
-            return Ok(None);
-        };
+        let Some(packing) = DepthwisePacking::of(self.path) else { return Ok(None) };
         let Some(taps) = packing.taps(&conv.window) else { return Ok(None) };
         let block = packing.channels as usize;
         let blocks = channels.div_ceil(block);
