@@ -376,6 +376,21 @@ impl<'a> Tile<'a> {
         Self::new(self.cells.get(channels.start..)?, layout, region)
     }
 
+    /// The part `region` of this tile, or `None` when that is not inside.
+    pub(crate) fn within(&self, region: Region) -> Option<Self> {
+        let is_inside = |part: &Range<usize>, whole: &Range<usize>| {
+            whole.start <= part.start && part.end <= whole.end
+        };
+        let Region { rows, channels } = &self.region;
+        let inside = is_inside(&region.rows, rows) && is_inside(&region.channels, channels);
+        inside.then_some(Self { region, ..*self })
+    }
+
+    /// The whole tensor, to read what of it is written.
+    pub(crate) const fn view(&self) -> View<'a> {
+        View { cells: self.cells, layout: self.layout }
+    }
+
     /// The bytes from the first of this tile to the last, those of others between included.
     pub(crate) fn cells(&self) -> &'a [Cell<i8>] {
         let Region { rows, channels } = &self.region;

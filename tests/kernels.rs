@@ -190,6 +190,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         weights: Span::new(0, 0, 0),
         columns: Span::new(0, 0, 0),
         output: output(noise),
+        residual: (noise.below(3) == 0).then(|| sum(noise)),
     };
     if !conv.fits(input, output_hwc) {
         return None;
@@ -219,7 +220,9 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let numbers =
         table(noise, kernels, &widths, packing.parameters as usize, fast, runs.count * runs.len);
     conv.columns = section.numbers(&numbers);
-    Some(Layer { op: Op::PackedConv2d(conv), section, inputs: vec![input], output: output_hwc })
+    let residual = conv.residual.map(|_| output_hwc);
+    let inputs = [input].into_iter().chain(residual).collect();
+    Some(Layer { op: Op::PackedConv2d(conv), section, inputs, output: output_hwc })
 }
 
 fn depthwise(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
@@ -342,15 +345,20 @@ fn pair(noise: &mut Noise) -> (Vec<Hwc>, Hwc) {
     (inputs.to_vec(), hwc)
 }
 
-fn add(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
-    let (inputs, hwc) = pair(noise);
+/// The parameters of an ADD.
+fn sum(noise: &mut Noise) -> Add {
     let term = |noise: &mut Noise| {
         let shift = [0, -1, -15, 3][noise.below(4) as usize];
         Term { zero_point: noise.next() as i8, multiplier: multiplier(noise, shift) }
     };
     let terms = [term(noise), term(noise)];
     let shift = [-17, -18, -20, 2, -29][noise.below(5) as usize];
-    let op = Add { terms, multiplier: multiplier(noise, shift), output: output(noise) };
+    Add { terms, multiplier: multiplier(noise, shift), output: output(noise) }
+}
+
+fn add(noise: &mut Noise, _kernels: &KernelTable) -> Option<Layer> {
+    let (inputs, hwc) = pair(noise);
+    let op = sum(noise);
     Some(Layer { op: Op::Add(op), section: Section::default(), inputs, output: hwc })
 }
 

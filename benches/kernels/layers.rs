@@ -183,6 +183,7 @@ impl Shape {
                     weights: Span::new(0, 0, 0),
                     columns: Span::new(0, 0, 0),
                     output,
+                    residual: None,
                 };
                 if kind == Kind::FullyConnected(c) {
                     (conv.rounding, conv.fast) = (Rounding::Once, false);

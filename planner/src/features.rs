@@ -422,11 +422,14 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
             *pooled_outputs = computed;
             *(if is_mean { averaged } else { pooled }) = elements;
         }
-        (Op::Add, _) => *summed = outputs,
+        (Op::Add, _) => {}
         (Op::Copy, _) => *moved = outputs,
         // There is no such operator in int8.
         (Op::Normalize, _) => *layers = 0.0,
         _ => (*other, *other_outputs) = (macs, outputs),
+    }
+    if layer.residual || layer.op == Op::Add {
+        *summed = outputs;
     }
     // Memory is used again for what other cores write.
     let of_others = (cores - 1) as f64 / cores as f64;

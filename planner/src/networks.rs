@@ -51,6 +51,9 @@ pub struct Layer {
     pub window: [usize; 2],
     /// Step of the window.
     pub stride: usize,
+    /// Whether a tensor of the output's shape is added to what it computes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub residual: bool,
 }
 
 /// What is timed at once.
@@ -147,7 +150,8 @@ impl Builder {
     }
 
     fn push(&mut self, op: Op, output: Hwc, window: usize, stride: usize) -> &mut Self {
-        let layer = Layer { op, input: self.at, output, window: [window; 2], stride };
+        let window = [window; 2];
+        let layer = Layer { op, input: self.at, output, window, stride, residual: false };
         self.at = output;
         if let Some(unit) = self.units.last_mut() {
             unit.layers.push(layer);

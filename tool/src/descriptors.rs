@@ -98,6 +98,8 @@ fn layer(model: &Model<'_>, index: u16) -> networks::Layer {
         output,
         window: taps.map(usize::from),
         stride: stride.into(),
+        residual: matches!(op, Kind::Conv { .. } | Kind::Dense)
+            && found.is_some_and(|layer| layer.inputs.len() > 1),
     };
     let windowed = |op: Kind, window: Window| of(op, window.taps, window.stride[0]);
     let plain = |op: Kind| of(op, [1, 1], 1);

@@ -110,6 +110,7 @@ struct Dense<'a> {
     weights: &'a [i8],
     requantize: reference::Requantize,
     rounding: Rounding,
+    residual: Option<reference::Add>,
 }
 
 impl Dense<'_> {
@@ -170,6 +171,7 @@ impl Packer<'_> {
                 weights: &get(self.network, conv.weights),
                 requantize: conv.requantize,
                 rounding: Rounding::Double,
+                residual: conv.residual,
             },
         )
     }
@@ -193,11 +195,12 @@ impl Packer<'_> {
                 weights: &get(self.network, full.weights),
                 requantize: full.requantize,
                 rounding: Rounding::Once,
+                residual: None,
             },
         )
     }
 
-    /// Extents of the only input and of the output of a layer.
+    /// Extents of the first input and of the output of a layer.
     fn extents(&self, layer: usize) -> Option<(Hwc, Hwc)> {
         let layer = self.network.layers.get(layer)?;
         let extents = |id: pipeit_rt::model::TensorId| {
@@ -229,6 +232,7 @@ impl Packer<'_> {
             weights: Span::new(0, 0, 0),
             columns: Span::new(0, 0, 0),
             output: dense.requantize.output,
+            residual: dense.residual,
         };
         let cost = |access: Access| {
             let op = PackedConv2d { access, ..op };
@@ -270,6 +274,7 @@ impl Packer<'_> {
             weights: &by_channel,
             requantize: conv.requantize,
             rounding: Rounding::Double,
+            residual: None,
         };
         if input.c == 1 || input.c != output.c {
             // Several outputs see the same input, which is a group's only one.

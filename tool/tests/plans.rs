@@ -185,7 +185,7 @@ fn a_run_is_traced_layer_by_layer() {
     let trace: Value =
         serde_json::from_str(&fs::read_to_string(&file).expect("a file")).expect("JSON");
     let events = trace["traceEvents"].as_array().expect("events");
-    let mut layers = vec![0; 16];
+    let mut layers = vec![0; 14];
     for event in events.iter().filter(|event| event["ph"] == "X") {
         let name = event["name"].as_str().expect("a name");
         let layer: usize = name.split(' ').next().expect("a layer").parse().expect("a layer");

@@ -10,6 +10,7 @@ use pipeit_tool::graph::{
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::lower::lower;
 use pipeit_tool::noise::Noise;
+use pipeit_tool::pack::pack;
 use pipeit_tool::planning::Planner;
 use pipeit_tool::trials::Trials;
 use proptest::prelude::*;
@@ -200,7 +201,8 @@ impl Builder {
         let quantization = self.quantization();
         let to = self.activation(&shape, quantization);
         let activation = self.fused();
-        self.op(OpKind::Add { activation }, &[from, branch], to)
+        let operands = self.rng.of(&[[from, branch], [branch, from]]);
+        self.op(OpKind::Add { activation }, &operands, to)
     }
 
     /// Two or three convolutions side by side, joined along an axis.
@@ -483,6 +485,30 @@ proptest! {
         for _ in 0..3 {
             let trial = trials.random(&mut noise).unwrap();
             prop_assert_eq!(&run(&model, &trial, &frames), &expected, "{:?}", trial);
+        }
+    }
+
+    #[test]
+    fn a_sum_is_the_same_in_a_convolution_and_after_it(seed: u64) {
+        let mut b = Builder { rng: Rng::new(seed), graph: Graph::default() };
+        let shape = [1, b.rng.pick(1..=10), b.rng.pick(1..=10), b.rng.pick(1..=80)];
+        let quantization = b.quantization();
+        let input = b.activation(&shape, quantization);
+        b.graph.inputs.push(input);
+        let sum = b.residual(input);
+        b.graph.outputs.push(sum);
+        let fused = lower(&b.graph).unwrap();
+        // A convolution that is an output stays one.
+        b.graph.outputs.extend_from_slice(&b.graph.ops[0].outputs);
+        let apart = lower(&b.graph).unwrap();
+        prop_assert_eq!((fused.layers.len(), apart.layers.len()), (1, 2));
+        let apart = apart.check().unwrap();
+        let frame = Noise::new(!seed).frame(&apart);
+        let expected = Interpreter::new(&apart).run(&frame);
+        for path in Path::ALL {
+            let packed = pack(&fused, &[path.into()]).unwrap();
+            let found = Interpreter::new(&packed.check().unwrap()).run(&frame);
+            prop_assert_eq!(&found[..], &expected[..1], "{}", path);
         }
     }
 }

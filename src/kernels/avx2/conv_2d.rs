@@ -4,9 +4,10 @@ use core::arch::x86_64::*;
 
 use super::requantize::{Columns, Finish};
 use super::vector::{self, CHANNELS, widen};
-use crate::kernels::Path;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::InputForm;
+use crate::kernels::reference::{self, Add};
+use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
 pub(super) const ROWS: usize = 6;
@@ -21,6 +22,7 @@ pub(super) struct Kernel;
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx2;
     type Form = Wide;
+    const ADD: kernels::Kernel<Add> = reference::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let compute = match job.rows {

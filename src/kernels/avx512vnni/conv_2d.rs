@@ -9,10 +9,11 @@ use super::requantize::{
     BIAS, Columns, Exact, Rectified, Sequence, Short, moved, store, store_fast,
 };
 use super::vector::{self, load_codes};
-use crate::kernels::Path;
 use crate::kernels::packed::Rounding;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
+use crate::kernels::reference::Add;
+use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
 pub(super) const ROWS: usize = 24;
@@ -30,6 +31,7 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx512Vnni;
     const PART: usize = 6;
     type Form = Offset;
+    const ADD: kernels::Kernel<Add> = super::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let params = job.params;

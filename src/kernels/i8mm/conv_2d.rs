@@ -6,15 +6,16 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use crate::kernels::neon::SCRATCH;
 use crate::kernels::neon::form::Codes;
 use crate::kernels::neon::memory::{
     load_four, load_next, number_vectors, store_next, store_parts, vectors,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
+use crate::kernels::neon::{SCRATCH, elementwise};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::{Io, Path};
+use crate::kernels::reference::Add;
+use crate::kernels::{Io, Kernel, Path};
 use crate::weights::Weights;
 
 /// Output pixels of a tile.
@@ -36,6 +37,7 @@ struct I8mm;
 unsafe impl Microkernel<ROWS> for I8mm {
     const PATH: Path = Path::I8mm;
     type Form = Codes;
+    const ADD: Kernel<Add> = elementwise::add;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {

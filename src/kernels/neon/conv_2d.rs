@@ -6,12 +6,14 @@
 
 use core::arch::aarch64::*;
 
+use super::elementwise;
 use super::form::Codes;
 use super::memory::{load_next, number_vectors, store_lane, store_parts, vectors};
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::{Io, Path};
+use crate::kernels::reference::Add;
+use crate::kernels::{Io, Kernel, Path};
 use crate::weights::Weights;
 
 /// Output pixels of a tile.
@@ -29,6 +31,7 @@ struct Neon;
 unsafe impl Microkernel<ROWS> for Neon {
     const PATH: Path = Path::Neon;
     type Form = Codes;
+    const ADD: Kernel<Add> = elementwise::add;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {

@@ -45,7 +45,7 @@ pub(super) unsafe fn each_vector<const N: usize>(
 }
 
 /// The kernel of [`Add`].
-pub(super) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+pub(in crate::kernels) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     // What an input of the larger scale is multiplied by.
     let is_half = |term: &Term| term.multiplier == Multiplier { mantissa: 1 << 30, shift: 0 };
     let is_short = |multiplier: Multiplier| multiplier.shift < 0;

@@ -4,7 +4,7 @@
 mod conv_2d;
 mod copy;
 pub(in crate::kernels) mod depthwise_conv_2d;
-mod elementwise;
+pub(in crate::kernels) mod elementwise;
 pub(in crate::kernels) mod form;
 #[cfg(not(feature = "std"))]
 pub(in crate::kernels) mod identification;

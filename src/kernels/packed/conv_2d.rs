@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Group;
 use super::{Packing, Runs};
-use crate::kernels::reference::{check_output, check_span, one_input, product};
+use crate::kernels::reference::{Add, check_output, check_span, convolved, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
-use crate::tensor::{Hwc, Split};
+use crate::tensor::{Hwc, Split, View};
 use crate::weights::{Span, Weights};
 
 /// Most runs of an output.
@@ -69,6 +69,8 @@ pub struct PackedConv2d {
     pub columns: Span<i32>,
     /// Zero point and clamp.
     pub output: Output,
+    /// As [`Conv2d::residual`](crate::kernels::reference::Conv2d::residual).
+    pub residual: Option<Add>,
 }
 
 impl PackedConv2d {
@@ -129,7 +131,7 @@ impl Operator for PackedConv2d {
     const NAME: &'static str = "CONV_2D";
 
     fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
-        let input = one_input(signature)?;
+        let input = convolved(signature, self.residual.as_ref())?;
         let output = signature.output;
         self.window.check()?;
         let too_large = OpError::Parameter { name: "taps" };
@@ -221,7 +223,8 @@ pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>)
 }
 
 fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
-    let Group { input, output, depth, .. } = group;
+    let Group { input, residual, output, depth, .. } = group;
+    let residual = params.residual.as_ref().zip(*residual);
     let Hwc { h, w, c } = input.hwc();
     let Some(runs) = params.runs(c) else { return };
     let Some(padded) = packing.padded(runs.len) else { return };
@@ -266,7 +269,11 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                 };
                 let first = output.channels().start;
                 if let Some(cell) = output.pixel(y, x).get(channel.wrapping_sub(first)) {
-                    cell.set(params.output.code(scaled));
+                    let code = params.output.code(scaled);
+                    let added = |(add, view): (&Add, View<'_>)| {
+                        add.code(code, view.pixel(y, x).get(channel))
+                    };
+                    cell.set(residual.map_or(code, added));
                 }
             }
         }

@@ -3,6 +3,9 @@
 //! The driver finds where the inputs of a tile lie, or gathers them, and hands each tile and
 //! panel to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
 //! everything about geometry is here.
+//!
+//! A residual is added by the path's own ADD to some rows of the output at a time, over the codes
+//! that the tiles have just written there. So it cannot be overwritten by the output.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -12,8 +15,9 @@ use super::direct::Direct;
 use super::form::InputForm;
 use super::group::Group;
 use super::{Access, MAX_RUNS, PackedConv2d, Packing};
-use crate::kernels::{Io, Path};
-use crate::tensor::Layout;
+use crate::kernels::reference::Add;
+use crate::kernels::{Io, Kernel, Path};
+use crate::tensor::{Layout, Region};
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
@@ -55,6 +59,9 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// How inputs that are copied are to be.
     type Form: InputForm;
 
+    /// The path's ADD, for residuals.
+    const ADD: Kernel<Add>;
+
     /// Computes the tile, panel after panel.
     ///
     /// # Safety
@@ -62,6 +69,10 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The core can execute the path's instructions, and the pointers are as [`Job`] says.
     unsafe fn tile(job: &Job<'_, ROWS>);
 }
+
+/// Bytes of the output that are complete when the residual is added to them: few enough to be in
+/// the core's cache still, and enough for tiles to be whole.
+const COMPLETE: usize = 64 << 10;
 
 /// Memory for a band and gathered inputs, or for a padding pixel and a spare one.
 #[repr(align(64))]
@@ -81,7 +92,7 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
     let Some(packing) = M::PATH.packing().filter(|_| params.path == M::PATH) else { return };
     let compute = |group: Group<'_>| {
         // SAFETY: the caller's promise.
-        unsafe { compute::<M, ROWS, SCRATCH>(params, &packing, &group) };
+        unsafe { compute::<M, ROWS, SCRATCH>(params, weights, &packing, &group) };
     };
     let _ = params.each_group(&packing, weights, io, compute);
 }
@@ -94,10 +105,11 @@ pub(crate) unsafe fn run<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH:
 #[inline]
 unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>(
     params: &PackedConv2d,
+    weights: &Weights<'_>,
     packing: &Packing,
     group: &Group<'_>,
 ) {
-    let Group { input, output, filters, columns: table, depth } = group;
+    let Group { input, output, filters, columns: table, depth, .. } = group;
     let depth = *depth as usize;
     let Some(runs) = params.runs(input.hwc().c) else { return };
     let Some(run) = packing.padded(runs.len) else { return };
@@ -151,7 +163,12 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         Source::Direct(_) => Some([height, width]),
         Source::Band(band) | Source::Gather(band) => band.patch(height, width),
     };
-    let Some([height, width]) = extents.filter(|_| most_rows > 0) else { return };
+    let step = usize::from(params.block).max(1);
+    let Some([mut height, width]) = extents.filter(|_| most_rows > 0) else { return };
+    if group.residual.is_some() {
+        let row = share.columns.len() * channels.len().min(step * packing.columns as usize);
+        height = height.min(COMPLETE.checked_div(row).unwrap_or(0)).max(1);
+    }
     let mut inputs = [const { MaybeUninit::uninit() }; MAX_RUNS as usize];
     let Some(inputs) = inputs.get_mut(..runs.count as usize) else { return };
     for run in &mut *inputs {
@@ -172,8 +189,8 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let Layout { row_stride, pixel_stride, .. } = output.layout();
     let steps = [row_stride, pixel_stride].map(|stride| stride as usize);
     let (mut outputs, mut addends) = ([core::ptr::null_mut(); ROWS], [0; ROWS]);
-    for block in panels.clone().step_by(usize::from(params.block).max(1)) {
-        let last = (block + usize::from(params.block).max(1)).min(panels.end).saturating_sub(1);
+    for block in panels.clone().step_by(step) {
+        let last = (block + step).min(panels.end).saturating_sub(1);
         let start = packing.panel(output.hwc().c, block as u32).start as usize;
         let end = packing.panel(output.hwc().c, last as u32).end as usize;
         let parameters = packing.parameters as usize;
@@ -246,8 +263,36 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 // share, and the core can execute the path.
                 unsafe { M::tile(&job) };
             }
+            if group.residual.is_some() && patch.columns.end == share.columns.end {
+                let region = Region { rows: patch.rows, channels: start..start + stored };
+                // SAFETY: the caller's promise.
+                unsafe { add_residual(M::ADD, params, weights, group, region) };
+            }
         }
     }
+}
+
+/// Adds the residual to the codes that the part `region` of the output has.
+///
+/// # Safety
+///
+/// The core can execute `add`.
+#[inline(never)]
+unsafe fn add_residual(
+    add: Kernel<Add>,
+    params: &PackedConv2d,
+    weights: &Weights<'_>,
+    group: &Group<'_>,
+    region: Region,
+) {
+    let (Some(params), Some(residual), Some(output)) =
+        (&params.residual, group.residual, group.output.within(region))
+    else {
+        return;
+    };
+    let io = Io { inputs: [output.view(), residual].into(), output };
+    // SAFETY: the caller's promise.
+    unsafe { add(params, weights, &io) };
 }
 
 /// Where the inputs of a tile come from, see [`Access`].

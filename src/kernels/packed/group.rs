@@ -10,6 +10,8 @@ use crate::weights::Weights;
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub(super) input: View<'a>,
+    /// What is added to its output.
+    pub(super) residual: Option<View<'a>>,
     /// This core's share of the group's output.
     pub(super) output: Tile<'a>,
     /// Its panels.
@@ -38,7 +40,7 @@ impl PackedConv2d {
         io: &Io<'a>,
         mut each: impl FnMut(Group<'a>),
     ) -> Option<()> {
-        let [input] = io.inputs.as_slice() else { return None };
+        let (input, residual) = (io.inputs.first()?, io.inputs.get(1));
         let (from, to) = self.group(input.hwc(), io.output.hwc())?;
         let all = packing.all_columns(to.c)? as usize;
         let depth = packing.depth(self.runs(from.c)?)?;
@@ -48,7 +50,8 @@ impl PackedConv2d {
         for (group, (filters, columns)) in filters.zip(columns).enumerate() {
             let channels = |c: u32| group * c as usize..(group + 1) * c as usize;
             let (input, output) = (input.part(channels(from.c))?, io.output.part(channels(to.c))?);
-            each(Group { input, output, filters, columns, depth });
+            let residual = residual.and_then(|residual| residual.part(channels(to.c)));
+            each(Group { input, residual, output, filters, columns, depth });
         }
         Some(())
     }

@@ -37,11 +37,7 @@ impl Operator for Add {
     const IN_PLACE: bool = true;
 
     fn check(&self, signature: Signature<'_>, _weights: &Weights<'_>) -> Result<(), OpError> {
-        let [first, second] = self.terms;
-        for m in [first.multiplier, second.multiplier, self.multiplier] {
-            check_multiplier(m)?;
-        }
-        check_output(self.output)?;
+        self.check_parameters()?;
         elementwise::check(signature)
     }
 }
@@ -62,20 +58,34 @@ impl Term {
     }
 }
 
-fn combine(params: &Add, io: &Io<'_>, combined: impl Fn(i32, i32) -> i32) {
-    let [first, second] = params.terms;
-    elementwise::each(io, |a, b| {
-        let sum = combined(first.scaled(a), second.scaled(b));
-        params.output.code(requantize(sum, params.multiplier))
-    });
+impl Add {
+    /// Checks what does not depend on extents.
+    pub(super) fn check_parameters(&self) -> Result<(), OpError> {
+        let [first, second] = self.terms;
+        for m in [first.multiplier, second.multiplier, self.multiplier] {
+            check_multiplier(m)?;
+        }
+        check_output(self.output)
+    }
+
+    /// The output of two elements.
+    pub(in crate::kernels) fn code(&self, a: i8, b: i8) -> i8 {
+        self.combined(a, b, i32::wrapping_add)
+    }
+
+    fn combined(&self, a: i8, b: i8, combine: impl Fn(i32, i32) -> i32) -> i8 {
+        let [first, second] = self.terms;
+        let sum = combine(first.scaled(a), second.scaled(b));
+        self.output.code(requantize(sum, self.multiplier))
+    }
 }
 
 /// The portable kernel of [`Add`].
 pub fn add(params: &Add, _weights: &Weights<'_>, io: &Io<'_>) {
-    combine(params, io, i32::wrapping_add);
+    elementwise::each(io, |a, b| params.code(a, b));
 }
 
 /// The portable kernel of [`Sub`].
 pub fn sub(params: &Sub, _weights: &Weights<'_>, io: &Io<'_>) {
-    combine(&params.0, io, i32::wrapping_sub);
+    elementwise::each(io, |a, b| params.0.combined(a, b, i32::wrapping_sub));
 }

@@ -1,9 +1,9 @@
-//! CONV_2D: dense or grouped, dilated, with padding of any width folded in.
+//! CONV_2D: dense or grouped, dilated, with padding of any width and a residual folded in.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 
-use super::{Requantize, check_span, dot, one_input, product};
+use super::{Add, Requantize, check_span, convolved, dot, product};
 use crate::kernels::{Io, OpError, Operator, Signature, Window};
 use crate::quant::requantize;
 use crate::tensor::Run;
@@ -24,13 +24,16 @@ pub struct Conv2d {
     pub weights: Span<i8>,
     /// Bias, scales, zero point and clamp.
     pub requantize: Requantize,
+    /// The ADD that follows: its first term is what the fields above yield, as codes, its second
+    /// another input of the output's extents.
+    pub residual: Option<Add>,
 }
 
 impl Operator for Conv2d {
     const NAME: &'static str = "CONV_2D";
 
     fn check(&self, signature: Signature<'_>, weights: &Weights<'_>) -> Result<(), OpError> {
-        let input = one_input(signature)?;
+        let input = convolved(signature, self.residual.as_ref())?;
         let output = signature.output;
         self.window.check()?;
         let divides = |channels: u32| self.groups != 0 && channels.is_multiple_of(self.groups);
@@ -56,7 +59,8 @@ const CHUNK: usize = 16;
 
 /// The portable kernel of [`Conv2d`].
 pub fn conv_2d(params: &Conv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    let [input] = io.inputs.as_slice() else { return };
+    let Some(input) = io.inputs.first() else { return };
+    let residual = params.residual.as_ref().zip(io.inputs.get(1));
     let Conv2d { window, groups, requantize: last, .. } = params;
     let (bias, multipliers) = (weights.get(last.bias), weights.get(last.multipliers));
     let weights = weights.get(params.weights);
@@ -77,6 +81,7 @@ pub fn conv_2d(params: &Conv2d, weights: &Weights<'_>, io: &Io<'_>) {
         for x in io.output.columns() {
             let columns = window.range(1, x, w);
             let pixel = io.output.pixel(y, x);
+            let residual = residual.map(|(add, view)| (add, view.pixel(y, x)));
             for (start, cells) in io.output.channels().step_by(CHUNK).zip(pixel.chunks(CHUNK)) {
                 let mut sums = [0i32; CHUNK];
                 let mut accumulate = |run: Run<'_>, tap: usize| {
@@ -109,7 +114,8 @@ pub fn conv_2d(params: &Conv2d, weights: &Weights<'_>, io: &Io<'_>) {
                 for ((channel, cell), &sum) in (start..).zip(cells).zip(&sums) {
                     let acc = sum.wrapping_add(Requantize::bias(bias, channel));
                     let scaled = requantize(acc, Requantize::multiplier(multipliers, channel));
-                    cell.set(last.output.code(scaled));
+                    let code = last.output.code(scaled);
+                    cell.set(residual.map_or(code, |(add, run)| add.code(code, run.get(channel))));
                 }
             }
         }

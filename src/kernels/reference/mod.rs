@@ -115,6 +115,19 @@ pub(super) fn one_input(signature: Signature<'_>) -> Result<Hwc, OpError> {
     }
 }
 
+/// The extents of what a convolution convolves; another input is there for `residual` only.
+pub(super) fn convolved(signature: Signature<'_>, residual: Option<&Add>) -> Result<Hwc, OpError> {
+    match (signature.inputs, residual) {
+        (&[input], None) => Ok(input),
+        (&[input, other], Some(add)) => {
+            add.check_parameters()?;
+            check_extents(other, signature.output)?;
+            Ok(input)
+        }
+        (inputs, _) => Err(OpError::Inputs { found: inputs.len() as u8 }),
+    }
+}
+
 /// Refuses an operator whose output has other extents than `expected`.
 fn check_extents(found: Hwc, expected: Hwc) -> Result<(), OpError> {
     if found == expected { Ok(()) } else { Err(OpError::Shape) }

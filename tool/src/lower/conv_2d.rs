@@ -26,6 +26,7 @@ pub(super) fn lower(cx: &mut Context<'_>, conv: Conv) -> Result<(), LowerError> 
         weight_zero_point: filters.zero_point,
         weights: filters.codes,
         requantize: cx.requantize(&input, &filters, &output, conv.activation, ratio(&input), 2)?,
+        residual: None,
     });
     cx.layer(op, vec![input.view()], output.view());
     Ok(())

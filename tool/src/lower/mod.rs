@@ -1,8 +1,9 @@
 //! From a [`Graph`] to the runtime's tables.
 //!
 //! First the graph is simplified (`passes`), then each operator says which layers compute
-//! it, on whole tensors (one file per operator), then `placement` decides which tensors
-//! share storage, and `emit` writes the tables. The same graph gives the same bytes.
+//! it, on whole tensors (one file per operator), `residual` gives sums to the convolutions
+//! before them, then `placement` decides which tensors share storage, and `emit` writes the
+//! tables. The same graph gives the same bytes.
 //!
 //! To add an operator: a variant of [`OpKind`], an arm in `import::options`, a file here
 //! and a line in `lower_op`.
@@ -34,6 +35,7 @@ mod pool;
 mod prelu;
 mod quantize;
 mod reshape;
+mod residual;
 mod resize;
 mod sigmoid;
 mod slice;
@@ -113,7 +115,7 @@ pub fn lower(graph: &Graph) -> Result<Network, LowerError> {
 fn lower_simplified(
     graph: &Graph,
     ports: &passes::Ports,
-    folded: Vec<Folded>,
+    mut folded: Vec<Folded>,
 ) -> Result<Network, LowerError> {
     let mut sections = weights::Sections::new();
     let mut steps = Vec::new();
@@ -121,6 +123,7 @@ fn lower_simplified(
         let mut context = Context::new(graph, op, &mut sections, &mut steps);
         lower_op(&mut context)?;
     }
+    residual::fuse(graph, &mut steps, &mut folded);
     let placement = placement::place(graph, &steps);
     emit::emit(graph, ports, &steps, &placement, sections, folded)
 }

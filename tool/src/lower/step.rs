@@ -59,6 +59,26 @@ pub(super) enum StepKind {
     },
 }
 
+impl StepKind {
+    /// The tensors it reads, as often as it does.
+    pub(super) fn reads(&self) -> Vec<TensorIndex> {
+        match self {
+            Self::Layer { inputs, .. } => inputs.iter().map(|input| input.tensor).collect(),
+            Self::Alias { input, .. } | Self::Cut { input, .. } => vec![*input],
+            Self::Join { parts, .. } => parts.iter().map(|part| part.tensor).collect(),
+        }
+    }
+
+    /// The tensors it writes.
+    pub(super) fn writes(&self) -> Vec<TensorIndex> {
+        match self {
+            Self::Layer { output, .. } => vec![output.tensor],
+            Self::Alias { output, .. } | Self::Join { output, .. } => vec![*output],
+            Self::Cut { parts, .. } => parts.iter().map(|(_, part)| part.tensor).collect(),
+        }
+    }
+}
+
 /// Where a part lies in a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {

@@ -124,7 +124,7 @@ fn machines_and_plans_that_do_not_fit() {
     usage(&["--clusters", &clusters, "--stages", "huge*1"], "no cluster \"huge\"");
     usage(&["--clusters", &clusters, "--stages", "big*2"], "2 cores of cluster \"big\"");
     usage(&["--clusters", &clusters, "--stages", "big"], "is not [FIRST-LAST=]");
-    usage(&["--clusters", &clusters, "--stages", "0-3=big*1"], "layers 0 to 15");
+    usage(&["--clusters", &clusters, "--stages", "0-3=big*1"], "layers 0 to 13");
     usage(&["--slots", "65"], "65 slots");
     usage(&["--clusters", &clusters, "--cores", "0"], "cannot be used with");
     let zero = ["bench", DIGITS, "--seconds", "0"];

@@ -48,7 +48,10 @@ fn small_networks_are_bit_exact_under_all_kinds_of_plans() {
         assert!(report.contains("x 14 plans: every byte equal"), "{name}: {report}");
         if ["mlperf_resnet8_int8", "mlperf_kws_dscnn_int8"].contains(&name) {
             assert!(report.contains("intermediate tensors: every byte equal"), "{name}: {report}");
-            assert!(!report.contains("folded away"), "{name}: {report}");
+            // The convolutions that sums are parts of.
+            let folds = name == "mlperf_resnet8_int8";
+            assert_eq!(report.contains("3 folded away"), folds, "{name}: {report}");
+            assert_eq!(report.contains("folded away"), folds, "{name}: {report}");
         }
     }
 }

@@ -6,14 +6,15 @@ use std::path::Path;
 use std::{env, fs};
 
 use pipeit_rt::artefact::{ArtefactError, HEADER_BYTES, SECTION_BYTES, sign};
-use pipeit_rt::kernels::reference::{Conv2d, Pad, Rearrange, Walk};
+use pipeit_rt::kernels::reference::{Add, Conv2d, Pad, Rearrange, Term, Walk};
 use pipeit_rt::kernels::{self, Op, OpError, REFERENCE};
-use pipeit_rt::model::{MAX_LAYERS, ModelError, ModelTables, TensorId};
+use pipeit_rt::model::{MAX_LAYERS, ModelError, ModelTables, Tensor, TensorId};
 use pipeit_rt::pipeline::{Pipeline, PipelineError};
 use pipeit_rt::plan::{Home, PlanError};
 use pipeit_rt::platform::hosted::{HostCluster, Hosted, Machine};
+use pipeit_rt::quant::{Multiplier, Output};
 use pipeit_rt::region::Region;
-use pipeit_rt::tensor::{Shape, ShapeError};
+use pipeit_rt::tensor::{Layout, Shape, ShapeError};
 use pipeit_rt::topology::ClusterId;
 use pipeit_tool::artefact::{self, AlignedBytes, OwnedPlan, write};
 use pipeit_tool::network::Network;
@@ -194,6 +195,41 @@ fn too_many_of_everything() {
     let (network, plan) = planned(&chain(MAX_LAYERS, 4), "0-=big*1");
     let bytes = write(&network.model(), &vec![plan; 100], &[]).expect("an artefact");
     assert_eq!(opened("100 plans of 4096 layers", &bytes), Ok(()));
+}
+
+#[test]
+fn residuals_that_do_not_fit() {
+    let refused = |error| ModelError::Op { layer: 0, path: kernels::Path::Reference, error };
+    // The convolution with a residual, and with a second input.
+    let changed = |name, mantissa: Option<i32>, other: Option<&[u32]>| {
+        model(name, |network| {
+            let Op::Conv2d(conv) = &mut network.ops[0] else { panic!("{:?}", network.ops[0]) };
+            conv.residual = mantissa.map(|mantissa| {
+                let multiplier = Multiplier { mantissa, shift: -1 };
+                let output = Output { zero_point: 0, min: -128, max: 127 };
+                Add { terms: [Term { zero_point: 0, multiplier }; 2], multiplier, output }
+            });
+            if let Some(dims) = other {
+                let shape = Shape::new(dims).expect("a shape");
+                let input = network.tensors[usize::from(network.layers[0].inputs[0].0)];
+                network.tensors.push(Tensor {
+                    shape,
+                    layout: Layout::contiguous(shape.hwc()),
+                    ..input
+                });
+                let id = TensorId(network.tensors.len() as u16 - 1);
+                network.layers[0].inputs.push(id).expect("room");
+            }
+        })
+    };
+    let same: &[u32] = &[1, 4, 4, 2];
+    let inputs = |found| refused(OpError::Inputs { found });
+    assert_eq!(changed("a residual of nothing", Some(1), None), inputs(1));
+    assert_eq!(changed("an input for nothing", None, Some(same)), inputs(2));
+    let multiplier = refused(OpError::Parameter { name: "multiplier" });
+    assert_eq!(changed("a negative residual", Some(-1), Some(same)), multiplier);
+    let narrow = changed("a narrow residual", Some(1), Some(&[1, 4, 4, 1]));
+    assert_eq!(narrow, refused(OpError::Shape));
 }
 
 #[test]

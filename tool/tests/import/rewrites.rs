@@ -74,6 +74,28 @@ impl Sketch {
         self.op(OpKind::Concatenation { axis, activation: Activation::None }, inputs, output)
     }
 
+    /// A convolution of 3x3 to the same extents.
+    fn conv(&mut self, input: TensorIndex) -> TensorIndex {
+        let shape = self.0.tensors[input.0].shape.clone();
+        let [_, _, _, c] = shape[..] else { panic!("{shape:?}") };
+        let codes = ramp((9 * c * c) as usize).iter().map(|code| code.cast_unsigned()).collect();
+        let scales = Some(Quantization::per_tensor(0.01, 0));
+        let filters = self.tensor(&[c, 3, 3, c], Element::I8, scales, Some(codes));
+        let output = self.activation(&shape);
+        let kind = OpKind::Conv2d(Conv {
+            padding: Padding::Same,
+            stride: [1, 1],
+            dilation: [1, 1],
+            activation: Activation::Relu,
+        });
+        self.op(kind, &[input, filters], output)
+    }
+
+    fn add(&mut self, a: TensorIndex, b: TensorIndex) -> TensorIndex {
+        let output = self.activation(&self.0.tensors[a.0].shape.clone());
+        self.op(OpKind::Add { activation: Activation::None }, &[a, b], output)
+    }
+
     fn lower(mut self, outputs: &[TensorIndex]) -> Network {
         self.0.outputs = outputs.to_vec();
         lower::lower(&self.0).expect("a network")
@@ -187,6 +209,75 @@ fn a_padding_becomes_part_of_the_convolution_that_alone_reads_it() {
     let input = ramp(40);
     let found = outputs(&folded, &[&input]);
     assert_eq!(found, outputs(&kept, &[&input])[..1]);
+}
+
+#[test]
+fn a_sum_becomes_part_of_the_convolution_that_it_alone_reads() {
+    let build = |swapped: bool, keeps: bool| {
+        let mut sketch = Sketch::default();
+        let x = sketch.input(&[1, 4, 3, 2]);
+        let a = sketch.same(x);
+        let b = sketch.conv(a);
+        let y = if swapped { sketch.add(b, a) } else { sketch.add(a, b) };
+        let outputs = if keeps { vec![y, b] } else { vec![y] };
+        sketch.lower(&outputs)
+    };
+    let input = ramp(24);
+    for swapped in [false, true] {
+        let (fused, kept) = (build(swapped, false), build(swapped, true));
+        assert_eq!(names(&fused), ["MAX_POOL_2D", "CONV_2D"]);
+        assert_eq!(names(&kept), ["MAX_POOL_2D", "CONV_2D", "ADD"]);
+        assert_eq!(fused.folded[0].op.to_string(), "operator 2 ADD (output `t4`)");
+        assert_eq!(fused.folded[0].into, "operator 1 CONV_2D (output `t4`)");
+        let contents: Vec<_> = fused.file_tensors.iter().map(|t| t.content.is_some()).collect();
+        assert_eq!(contents, [true, true, false, false, true]);
+        assert_eq!(outputs(&fused, &[&input]), outputs(&kept, &[&input])[..1]);
+    }
+}
+
+#[test]
+fn of_two_convolutions_the_later_one_adds() {
+    let mut sketch = Sketch::default();
+    let x = sketch.input(&[1, 4, 3, 2]);
+    let (a, b) = (sketch.conv(x), sketch.conv(x));
+    let y = sketch.add(b, a);
+    let network = sketch.lower(&[y]);
+    assert_eq!(names(&network), ["CONV_2D"; 2]);
+    assert_eq!(network.layers[1].inputs[1], network.layers[0].output);
+}
+
+#[test]
+fn a_sum_stays_where_a_convolution_cannot_add() {
+    let named = |build: fn(&mut Sketch, TensorIndex) -> TensorIndex| {
+        let mut sketch = Sketch::default();
+        let x = sketch.input(&[1, 4, 3, 2]);
+        let y = build(&mut sketch, x);
+        names(&sketch.lower(&[y]))
+    };
+    let twice = named(|sketch, x| {
+        let a = sketch.conv(x);
+        sketch.add(a, a)
+    });
+    assert_eq!(twice, ["CONV_2D", "ADD"]);
+    let later = named(|sketch, x| {
+        let a = sketch.conv(x);
+        let b = sketch.same(x);
+        sketch.add(a, b)
+    });
+    assert_eq!(later, ["CONV_2D", "MAX_POOL_2D", "ADD"]);
+    let repeated = named(|sketch, x| {
+        let scales = Some(Quantization::per_tensor(0.5, 3));
+        let constant = sketch.tensor(&[2], Element::I8, scales, Some(vec![5, 7]));
+        let a = sketch.conv(x);
+        sketch.add(a, constant)
+    });
+    assert_eq!(repeated, ["CONV_2D", "CONSTANT", "ADD"]);
+    let second = named(|sketch, x| {
+        let a = sketch.conv(x);
+        let b = sketch.add(a, x);
+        sketch.add(b, x)
+    });
+    assert_eq!(second, ["CONV_2D", "ADD"]);
 }
 
 #[test]
