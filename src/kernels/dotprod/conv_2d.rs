@@ -5,10 +5,11 @@
 
 use core::arch::aarch64::*;
 use core::arch::asm;
+use core::ops::Range;
 
 use crate::kernels::neon::form::Codes;
 use crate::kernels::neon::memory::{
-    load_four, load_next, number_vectors, store_next, store_parts, vectors,
+    load_four, load_next, number_vectors, store_next, store_parts, vectors, whole,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::neon::{SCRATCH, elementwise};
@@ -45,17 +46,19 @@ unsafe impl Microkernel<ROWS> for Dotprod {
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        for start in (0..job.rows).step_by(PART) {
-            let part = match job.rows - start {
-                1 => part::<1>,
-                2 => part::<2>,
-                3 => part::<3>,
-                4 => part::<4>,
-                _ => part::<PART>,
-            };
-            // SAFETY: the caller's promise.
-            unsafe { part(job, start) };
-        }
+        let rest = job.rows % PART;
+        let whole = job.rows - rest;
+        // SAFETY: the caller's promise.
+        unsafe { parts::<PART>(job, 0..whole) };
+        let parts = match rest {
+            0 => return,
+            1 => parts::<1>,
+            2 => parts::<2>,
+            3 => parts::<3>,
+            _ => parts::<4>,
+        };
+        // SAFETY: as above.
+        unsafe { parts(job, whole..job.rows) };
     }
 }
 
@@ -87,21 +90,39 @@ fn multiply<const PART: i32>(sums: &mut [int32x4_t; 4], weights: [int8x16_t; 4],
     }
 }
 
-/// `R` rows of a tile from row `start` on.
+/// Rows of a tile, `R` at a time; what they share is set up once.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn part<const R: usize>(job: &Job<'_, ROWS>, start: usize) {
+unsafe fn parts<const R: usize>(job: &Job<'_, ROWS>, rows: Range<usize>) {
+    let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
+    let has_addends = job.params.weight_zero_point != 0;
+    for start in rows.step_by(R) {
+        // SAFETY: the caller's promise.
+        unsafe { part::<R>(job, start, &scale, has_addends) };
+    }
+}
+
+/// `R` rows of a tile from row `start` on.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn part<const R: usize>(
+    job: &Job<'_, ROWS>,
+    start: usize,
+    scale: &Scale,
+    has_addends: bool,
+) {
     let steps = job.run / 16;
     let (weights, _) = vectors(job.panels).as_chunks::<4>();
     let (columns, _) = number_vectors(job.columns).as_chunks::<12>();
-    let scale = Scale::new(job.params.fast, job.params.rounding, job.params.output);
     let Some(mut outputs) = rows::<_, R>(job.outputs, start) else { return };
-    let Some(addends) = rows::<_, R>(job.addends, start) else { return };
     let mut left = job.stored;
-    let has_addends = job.params.weight_zero_point != 0;
     // The panels follow each other as they are multiplied.
     let mut next = weights.as_ptr();
     debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps * 4);
@@ -141,6 +162,7 @@ unsafe fn part<const R: usize>(job: &Job<'_, ROWS>, start: usize) {
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;
         let multipliers = Multipliers { mantissas: [m0, m1, m2, m3], shifts: [s0, s1, s2, s3] };
         if has_addends {
+            let Some(addends) = rows::<_, R>(job.addends, start) else { return };
             for (sums, &addend) in sums.iter_mut().zip(&addends) {
                 for sums in sums {
                     *sums = vaddq_s32(*sums, vdupq_n_s32(addend));
@@ -150,6 +172,7 @@ unsafe fn part<const R: usize>(job: &Job<'_, ROWS>, start: usize) {
         // SAFETY: the core has the instructions.
         let codes = unsafe { scale.codes(sums, &multipliers) };
         if left < 16 {
+            let codes = codes.map(|codes| whole(codes));
             let rest = job.outputs.get(start..).unwrap_or(&[]);
             // SAFETY: the rest of the columns to store.
             return unsafe { store_parts(rest, job.stored - left, &codes, left) };

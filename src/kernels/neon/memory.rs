@@ -223,7 +223,7 @@ pub(in crate::kernels) fn to_numbers(vectors: [int32x4_t; 4]) -> [i32; 16] {
     unsafe { core::mem::transmute(vectors) }
 }
 
-/// Copies `len` bytes: 16, 8 or 4 at a time, the last of them over those before.
+/// Copies `len` bytes: 64, 16, 8 or 4 at a time, the last of them over those before.
 ///
 /// # Safety
 ///
@@ -256,6 +256,22 @@ pub(in crate::kernels) unsafe fn copy(mut to: *mut i8, mut from: *const i8, len:
     }
     if len > 16 {
         let (last_to, last_from) = (to.wrapping_add(len - 16), from.wrapping_add(len - 16));
+        for _ in 0..len / 64 {
+            // SAFETY: 64 of the `len` bytes.
+            unsafe {
+                asm!(
+                    "ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{from}], #64",
+                    "st1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{to}], #64",
+                    out("v28") _,
+                    out("v29") _,
+                    out("v30") _,
+                    out("v31") _,
+                    from = inout(reg) from,
+                    to = inout(reg) to,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
         while to < last_to {
             // SAFETY: before the last 16.
             let codes = unsafe { load_next(&mut from) };

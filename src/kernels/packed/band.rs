@@ -280,18 +280,17 @@ impl<'a> Band<'a> {
             }
         });
         repeat_first(&mut firsts, count);
-        let ([down, across], _) = self.pieces();
-        let mut runs = inputs.iter_mut();
-        let mut row = 0usize;
-        for _ in 0..down {
-            let mut tap = row;
-            for run in runs.by_ref().take(across) {
-                for (input, first) in run.iter_mut().zip(&firsts) {
-                    *input = first.wrapping_add(tap);
-                }
-                tap = tap.wrapping_add(tap_step);
+        let ([_, across], _) = self.pieces();
+        let (mut row, mut tap, mut left) = (0usize, 0usize, across);
+        for run in inputs {
+            for (input, first) in run.iter_mut().zip(&firsts) {
+                *input = first.wrapping_add(tap);
             }
-            row = row.wrapping_add(row_step);
+            (tap, left) = (tap.wrapping_add(tap_step), left.saturating_sub(1));
+            if left == 0 {
+                row = row.wrapping_add(row_step);
+                (tap, left) = (row, across);
+            }
         }
     }
 }
