@@ -6,7 +6,7 @@ use super::requantize::{Columns, Finish};
 use super::vector::{self, CHANNELS, widen};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::InputForm;
-use crate::kernels::reference::{self, Add};
+use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
@@ -22,7 +22,7 @@ pub(super) struct Kernel;
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx2;
     type Form = Wide;
-    const ADD: kernels::Kernel<Add> = reference::add;
+    const ADD: kernels::Kernel<Add> = super::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let compute = match job.rows {
