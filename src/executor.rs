@@ -116,7 +116,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let ended = P::now();
             let counters = &team.counters;
             counters.frames.fetch_add(1, Ordering::Relaxed);
-            counters.busy.fetch_add(ended.since(begun).0, Ordering::Relaxed);
+            let busy = ended.since(begun);
+            counters.busy.fetch_add(busy.0, Ordering::Relaxed);
+            team.pace.add(busy);
             counters.starved.fetch_add(begun.since(free_since).0, Ordering::Relaxed);
             free_since = ended;
             team.outstanding.fetch_sub(1, Ordering::Relaxed);

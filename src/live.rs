@@ -58,26 +58,19 @@ impl Slowness {
         self.0.get(usize::from(cluster.0)).copied().unwrap_or(AS_PREDICTED)
     }
 
-    /// The time from frame to frame through `plan`, in nanoseconds: that of its slowest stage.
-    /// The teams of a stage are dealt its frames as predicted, and frames leave in order, so that
-    /// a stage waits for its slowest team.
+    /// The time from frame to frame through `plan`, in nanoseconds: that of its slowest stage,
+    /// whose teams are dealt frames by how fast they are.
     #[must_use]
     pub fn period_ns(&self, plan: &Plan<'_>) -> u64 {
-        // Frames in so many nanoseconds, which is more than any team takes for one.
-        const SPAN_NS: u64 = 1 << 40;
-        // What a team that gets all frames gets of them.
-        const ALL: u64 = 1 << 16;
-        let rate = |team: &Team| SPAN_NS / u64::from(team.frame_ns).max(1);
+        // Frames in so many nanoseconds, which is far more than any team takes for one.
+        const SPAN_NS: u64 = 1 << 62;
+        let rate = |team: &Team| {
+            let ns = u64::from(team.frame_ns).wrapping_mul(self.factor(team.cluster).into());
+            SPAN_NS / (ns / u64::from(AS_PREDICTED)).max(1)
+        };
         let period = |stage| {
-            let teams = plan.teams_of(stage);
-            let rates = teams.iter().map(rate).fold(0, u64::saturating_add);
-            let time = |team: &Team| {
-                let ns = u64::from(team.frame_ns).wrapping_mul(self.factor(team.cluster).into());
-                let dealt = rate(team).wrapping_mul(ALL).checked_div(rates).unwrap_or(ALL);
-                // No factor is above `MOST`, so that none of this reaches 2^64.
-                (ns / u64::from(AS_PREDICTED)).wrapping_mul(dealt) / ALL
-            };
-            teams.iter().map(time).max().unwrap_or(0)
+            let rates = plan.teams_of(stage).iter().map(rate).fold(0, u64::saturating_add);
+            SPAN_NS.checked_div(rates).unwrap_or(0)
         };
         (0..plan.stages.len()).map(period).max().unwrap_or(0)
     }

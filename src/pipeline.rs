@@ -23,7 +23,7 @@ use crate::platform::{Event, Platform, Ticks};
 use crate::queue::{CachePadded, ClusterQueue, Lane};
 use crate::region::{OutOfMemory, Region};
 pub use crate::stats::StageStats;
-use crate::stats::{Counters, Progress};
+use crate::stats::{Counters, Pace, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::team::Team;
@@ -210,14 +210,13 @@ pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) cluster: usize,
     pub(crate) lane: usize,
     pub(crate) kernels: &'a KernelTable,
-    /// Predicted time of one frame, at least 1.
-    frame_ns: u64,
     /// A bit for each member that has come.
     pub(crate) come: AtomicU64,
     /// Frames in the lane or at work.
     pub(crate) outstanding: CachePadded<AtomicU32>,
     pub(crate) progress: CachePadded<Progress>,
     pub(crate) counters: CachePadded<Counters>,
+    pub(crate) pace: CachePadded<Pace>,
 }
 
 /// Free slots, and the order of those in use.
@@ -309,11 +308,11 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 cluster,
                 lane: *lane,
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
-                frame_ns: u64::from(planned.frame_ns.max(1)),
                 come: AtomicU64::new(0),
                 outstanding: CachePadded::default(),
                 progress: CachePadded::default(),
                 counters: CachePadded::default(),
+                pace: CachePadded(Pace::new(planned.frame_ns, P::tick_hz())),
             };
             *lane = lane.saturating_add(1);
             Ok::<_, PipelineError>(state)
@@ -564,13 +563,16 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// Hands `frame` to the team of stage `stage` that will be through with it first, or to
     /// the sink after the last stage.
     pub(crate) fn dispatch(&self, stage: usize, frame: Frame<'a>) {
-        let wait_ns = |team: &&TeamState<'a, P>| {
+        let wait = |team: &&TeamState<'a, P>| {
             let frames = team.outstanding.load(Ordering::Relaxed).wrapping_add(1);
-            u64::from(frames).saturating_mul(team.frame_ns)
+            u64::from(frames).saturating_mul(team.pace.ticks())
         };
-        let teams = self.teams.iter().filter(|team| team.stage == stage);
-        match teams.min_by_key(wait_ns) {
+        let teams = || self.teams.iter().filter(|team| team.stage == stage);
+        match teams().min_by_key(wait) {
             Some(team) => {
+                for other in teams().filter(|other| !core::ptr::eq(*other, team)) {
+                    other.pace.forget();
+                }
                 if team.outstanding.load(Ordering::Relaxed) == 0 {
                     let stage = self.plan.stages.get(stage);
                     team.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());

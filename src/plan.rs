@@ -56,7 +56,8 @@ pub struct Team {
     pub first_core: u8,
     /// Number of cores.
     pub cores: u8,
-    /// Predicted time of one frame in nanoseconds: how frames are dealt among teams.
+    /// Predicted time of one frame in nanoseconds: how frames are dealt among teams, until they
+    /// have shown how fast they are.
     pub frame_ns: u32,
 }
 

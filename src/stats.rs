@@ -60,3 +60,65 @@ impl Progress {
         self.since.store(now.0, Ordering::Relaxed);
     }
 }
+
+/// What one frame takes a team: as predicted at first, then as its last ones took. What frames are
+/// dealt by, nothing else.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    predicted: u64,
+    ticks: core::sync::atomic::AtomicU64,
+}
+
+impl Pace {
+    /// Predicted are `ns` nanoseconds, of a clock that ticks `hz` times a second.
+    pub(crate) fn new(ns: u32, hz: u64) -> Self {
+        let predicted = (u64::from(ns).saturating_mul(hz) / 1_000_000_000).max(1);
+        Self { predicted, ticks: core::sync::atomic::AtomicU64::new(predicted) }
+    }
+
+    pub(crate) fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    /// A frame took `time`.
+    pub(crate) fn add(&self, time: Ticks) {
+        let before = self.ticks();
+        // A frame that was held up, by an interrupt or another program, is not to decide.
+        let time = time.0.min(before.saturating_mul(2));
+        let after = before.saturating_sub(before / 4).saturating_add(time.div_ceil(4));
+        self.ticks.store(after.max(1), Ordering::Relaxed);
+    }
+
+    /// A frame went to another team. A team that was too slow to get any is tried again after some
+    /// hundreds.
+    pub(crate) fn forget(&self) {
+        const PART: u64 = 256;
+        let before = self.ticks();
+        let excess = before.saturating_sub(self.predicted);
+        if excess > 0 {
+            self.ticks.store(before.saturating_sub(excess.div_ceil(PART)), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_follows_the_frames_and_is_forgotten_slowly() {
+        let pace = Pace::new(8000, 125_000_000);
+        assert_eq!(pace.ticks(), 1000, "as predicted");
+        pace.add(Ticks(1_000_000));
+        assert_eq!(pace.ticks(), 1250, "one frame counts for little");
+        (0..40).for_each(|_| pace.add(Ticks(20_000)));
+        assert!(pace.ticks().abs_diff(20_000) < 10, "{}", pace.ticks());
+        (0..256).for_each(|_| pace.forget());
+        assert!((5000..10_000).contains(&pace.ticks()), "{}", pace.ticks());
+        (0..10_000).for_each(|_| pace.forget());
+        assert_eq!(pace.ticks(), 1000);
+        (0..40).for_each(|_| pace.add(Ticks(3)));
+        pace.forget();
+        assert!(pace.ticks() < 10, "faster than predicted stays");
+    }
+}

@@ -56,9 +56,10 @@ fn the_plan_for_a_slow_cluster_leaves_it_less_to_do() {
     assert_eq!(better(fast, 1), Some(0));
 
     let slow = fast.with(ClusterId(1), 4000);
-    assert_eq!(periods(slow), [4000, 2000, 4000]);
-    assert_eq!(better(slow, 0), Some(1));
-    assert_eq!(better(slow, 1), None);
+    assert_eq!(periods(slow), [4000, 2000, 1600]);
+    assert_eq!(better(slow, 0), Some(2));
+    assert_eq!(better(slow, 1), Some(2));
+    assert_eq!(better(slow, 2), None);
 
     // A little is not worth the change.
     assert_eq!(better(fast.with(ClusterId(1), 1050), 0), None);
@@ -67,6 +68,39 @@ fn the_plan_for_a_slow_cluster_leaves_it_less_to_do() {
     let one = pipeit_rt::topology::Topology::new(&[1]).unwrap();
     let left = slow.better_plan(&plans, &one, &plans[0]).map(|plan| plan.stages.len());
     assert_eq!(left, Some(1), "only the plan of one cluster fits");
+}
+
+#[test]
+fn frames_are_dealt_by_how_fast_teams_are() {
+    const FRAMES: u64 = 2000;
+    let chain = Chain::new(LAYERS);
+    let model = chain.model();
+    let [.., owned] = plans();
+    let plan = owned.check(&model);
+    let mut machine = machine();
+    machine.clusters[1].slowdown_permille = 50_000;
+    let topology = machine.topology().unwrap();
+    let mut memory =
+        vec![std::mem::MaybeUninit::uninit(); Pipeline::<Hosted>::memory_bytes(plan.demand())];
+    let mut region = Region::new(&mut memory);
+    let pipeline = Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut region).unwrap();
+    let core = |core| pipeline.run_core(core).unwrap();
+    machine.run(core, || {
+        let _stop = pipeline.stop_on_drop();
+        let mut seen = 0;
+        while seen < FRAMES {
+            match pipeline.acquire(Admission::Block(Wait::Never)) {
+                Ok(frame) => drop(frame.submit().unwrap()),
+                Err(_) => {
+                    drop(pipeline.poll(Wait::Forever).unwrap());
+                    seen += 1;
+                }
+            }
+        }
+        pipeline.drain(Wait::Forever).unwrap();
+    });
+    let [fast, slow] = [0, 1].map(|team| pipeline.team_stats(team).unwrap().frames);
+    assert!(fast > 3 * slow, "planned alike, dealt {fast} and {slow}");
 }
 
 #[test]
