@@ -172,6 +172,13 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         (input.w, input.c) = (40 + noise.below(20) as u32, 300 + noise.below(300) as u32);
         (output_hwc.w, output_hwc.c) = (30 + noise.below(20) as u32, 1 + noise.below(3) as u32);
     }
+    let is_large = noise.below(32) == 0 && groups == 1 && !is_wide;
+    if is_large {
+        // More of an output than residuals are added to at once.
+        (input.h, input.c) = (30 + noise.below(20) as u32, 1 + noise.below(6) as u32);
+        let [h, w, c] = [20, 10, 60].map(|n| n + noise.below(n.into()) as u32);
+        output_hwc = Hwc { h: 2 * h, w: 2 * w, c: 2 * c };
+    }
     let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let fast = noise.below(4) != 0;
     let full_range = noise.below(3) == 0;
@@ -190,7 +197,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         weights: Span::new(0, 0, 0),
         columns: Span::new(0, 0, 0),
         output: output(noise),
-        residual: (noise.below(3) == 0).then(|| sum(noise)),
+        residual: (is_large || noise.below(3) == 0).then(|| sum(noise)),
     };
     if !conv.fits(input, output_hwc) {
         return None;
