@@ -78,17 +78,19 @@ unsafe impl InputForm for Wide {
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
     let params = job.params;
-    let depth = job.run * job.inputs.len();
+    let depth = job.run * job.inputs.runs();
     let panels = job.panels.chunks_exact((CHANNELS * depth).max(1));
     let columns = job.columns.chunks_exact(CHANNELS * PARAMETERS);
     for (first, (panel, columns)) in (0..).step_by(CHANNELS).zip(panels.zip(columns)) {
         let finish = Finish::new(columns, params.fast, params.rounding, params.output);
         let biases = finish.numbers(0);
         let panels = panel.as_chunks().0.as_chunks().0.chunks_exact((job.run / 2).max(1));
-        let runs = job.inputs.iter().filter_map(|inputs| inputs.first_chunk::<R>()).zip(panels);
+        let runs = job.inputs.each().filter_map(|(starts, offset)| {
+            Some(starts.first_chunk::<R>()?.map(|start| start.wrapping_add(offset)))
+        });
         // SAFETY: the inputs are readable for `run` numbers, of which the panel has an element
         // for every two.
-        let mut sums = unsafe { multiply(runs, biases) };
+        let mut sums = unsafe { multiply(runs.zip(panels), biases) };
         if params.weight_zero_point != 0 {
             for (row, &addend) in sums.iter_mut().zip(job.addends) {
                 for sum in row {
@@ -113,7 +115,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn multiply<'a, const R: usize>(
-    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
+    runs: impl Iterator<Item = ([*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
     biases: Columns,
 ) -> [Columns; R] {
     let mut sums = [biases; R];

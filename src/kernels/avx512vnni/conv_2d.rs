@@ -87,7 +87,7 @@ struct Panel<'a> {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
-    let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.len());
+    let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.runs());
     let columns = job.columns.chunks(COLUMNS * PARAMETERS);
     for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
         let stored = (job.stored - first).min(COLUMNS);
@@ -157,7 +157,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
         _mm_prefetch::<_MM_HINT_ET0>(output.wrapping_add(panel.first));
     }
     let mut weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
-    debug_assert_eq!(4 * weights.len(), job.run * job.inputs.len());
+    debug_assert_eq!(4 * weights.len(), job.run * job.inputs.runs());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
     let params = job.params;
     let biases = columns.row::<BIAS>();
@@ -178,25 +178,27 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
             }
         }
     }
-    for inputs in job.inputs {
-        let run = inputs.get(start..end).and_then(|inputs| inputs.as_array::<R>());
-        let (Some(inputs), Some((here, rest))) = (run, weights.split_at_checked(job.run / 4))
+    for (starts, offset) in job.inputs.each() {
+        let run = starts.get(start..end).and_then(|starts| starts.as_array::<R>());
+        let (Some(starts), Some((here, rest))) = (run, weights.split_at_checked(job.run / 4))
         else {
             return;
         };
         weights = rest;
-        for (group, weights) in here.iter().enumerate() {
+        let mut at = offset;
+        for weights in here {
             let mut columns = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 columns[v] = load_codes(&weights[v]);
             }
             for r in 0..R {
                 // SAFETY: the inputs are readable for `run` bytes, four per element of the panel.
-                let input = unsafe { broadcast(inputs[r], group) };
+                let input = unsafe { broadcast(starts[r], at) };
                 for v in 0..V {
                     sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
                 }
             }
+            at = at.wrapping_add(4);
         }
     }
     let stored = (panel.first, panel.stored);
@@ -215,16 +217,15 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     unsafe { store(&copy, columns, params, outputs, stored) };
 }
 
-/// Four inputs in every lane.
+/// The four inputs that are `at` bytes behind `start`, in every lane.
 ///
 /// # Safety
 ///
-/// `inputs` is readable for `group + 1` times four bytes.
+/// They are readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn broadcast(inputs: *const i8, group: usize) -> __m512i {
-    // SAFETY: the caller's promise.
-    let inputs = unsafe { inputs.cast::<i32>().add(group) };
+unsafe fn broadcast(start: *const i8, at: usize) -> __m512i {
+    let inputs = start.wrapping_add(at).cast::<i32>();
     // SAFETY: the caller's promise.
     _mm512_set1_epi32(unsafe { inputs.read_unaligned() })
 }

@@ -125,12 +125,13 @@ unsafe fn part<const R: usize>(
     let mut left = job.stored;
     // The panels follow each other as they are multiplied.
     let mut next = weights.as_ptr();
-    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps * 4);
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.runs() * steps * 4);
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         let mut sums = [[b0, b1, b2, b3]; R];
-        for inputs in job.inputs {
-            let Some(mut inputs) = rows::<_, R>(inputs, start) else { return };
+        for (starts, offset) in job.inputs.each() {
+            let Some(starts) = rows::<_, R>(starts, start) else { return };
+            let mut inputs = starts.map(|start| start.wrapping_add(offset));
             for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {

@@ -102,7 +102,7 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
     let has_addends = job.params.weight_zero_point != 0;
     // The panels follow each other as they are multiplied.
     let mut next = weights.as_ptr();
-    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps * 4);
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.runs() * steps * 4);
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         // Per pair of rows: two rows of two columns in each vector.
@@ -120,8 +120,8 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
                 high_halves(s7, s7),
             ];
         }
-        for &inputs in job.inputs {
-            let mut inputs = inputs;
+        for (starts, offset) in job.inputs.each() {
+            let mut inputs = starts.map(|start| start.wrapping_add(offset));
             let (pairs, _) = inputs.as_chunks_mut::<2>();
             for _ in 0..steps {
                 let mut codes = [[vdupq_n_s8(0); 2]; P];

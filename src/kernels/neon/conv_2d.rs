@@ -64,11 +64,11 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
     let has_addends = job.params.weight_zero_point != 0;
     // The panels follow each other as they are multiplied.
     let mut next = weights.as_ptr();
-    debug_assert_eq!(weights.len(), columns.len() * job.inputs.len() * steps);
+    debug_assert_eq!(weights.len(), columns.len() * job.inputs.runs() * steps);
     for columns in columns {
         let mut sums = [[vdupq_n_s32(0); 4]; R];
-        for &inputs in job.inputs {
-            let mut inputs = inputs;
+        for (starts, offset) in job.inputs.each() {
+            let mut inputs = starts.map(|start| start.wrapping_add(offset));
             for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {

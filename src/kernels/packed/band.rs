@@ -4,7 +4,7 @@
 use core::ops::Range;
 
 use super::PackedConv2d;
-use super::driver::repeat_first;
+use super::driver::{Inputs, repeat_first};
 use super::form::{InputForm, Pieces};
 use crate::kernels::Window;
 use crate::tensor::{Hwc, View};
@@ -265,32 +265,25 @@ impl<'a> Band<'a> {
     }
 
     /// Finds the inputs of `count` outputs from `start` on, which are in the patch.
-    pub(super) fn pixels<const ROWS: usize>(
+    pub(super) fn pixels<'s, const ROWS: usize>(
         &self,
-        inputs: &mut [[*const i8; ROWS]],
+        starts: &'s mut [[*const i8; ROWS]],
         start: [usize; 2],
         count: usize,
-    ) {
+    ) -> Inputs<'s, ROWS> {
         let Steps { outputs: [_, step], taps: [row_step, tap_step], .. } = self.steps;
-        let mut firsts = [core::ptr::null::<i8>(); ROWS];
-        self.each_line(start, count, |done, len, mut first| {
-            for input in firsts.get_mut(done..done + len).unwrap_or(&mut []) {
-                *input = first;
-                first = first.wrapping_add(step);
-            }
-        });
-        repeat_first(&mut firsts, count);
-        let ([_, across], _) = self.pieces();
-        let (mut row, mut tap, mut left) = (0usize, 0usize, across);
-        for run in inputs {
-            for (input, first) in run.iter_mut().zip(&firsts) {
-                *input = first.wrapping_add(tap);
-            }
-            (tap, left) = (tap.wrapping_add(tap_step), left.saturating_sub(1));
-            if left == 0 {
-                row = row.wrapping_add(row_step);
-                (tap, left) = (row, across);
-            }
+        let ([down, across], _) = self.pieces();
+        let starts = starts.get_mut(..across).unwrap_or_default();
+        for (tap, run) in starts.iter_mut().enumerate() {
+            self.each_line(start, count, |done, len, first| {
+                let mut first = first.wrapping_add(tap.wrapping_mul(tap_step));
+                for start in run.get_mut(done..done + len).unwrap_or(&mut []) {
+                    *start = first;
+                    first = first.wrapping_add(step);
+                }
+            });
+            repeat_first(run, count);
         }
+        Inputs { starts, down, step: row_step }
     }
 }

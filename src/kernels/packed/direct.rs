@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::driver::repeat_first;
+use super::driver::{Inputs, repeat_first};
 use super::form::InputForm;
 use super::{MAX_RUNS, PackedConv2d};
 use crate::kernels::Window;
@@ -75,44 +75,43 @@ impl<'a> Direct<'a> {
         }
     }
 
-    /// Finds the inputs of `count` output pixels from (`y`, `x`) on; returns the number of runs
-    /// and their length.
+    /// Finds the inputs of `count` output pixels from (`y`, `x`) on, and the length of runs.
     ///
     /// # Safety
     ///
     /// The padding is in its place if windows touch any, and the spare pixel is writable if one
     /// is needed; the core can execute the path of `F`.
-    pub(super) unsafe fn pixels<F: InputForm, const ROWS: usize>(
+    pub(super) unsafe fn pixels<'s, F: InputForm, const ROWS: usize>(
         &self,
-        inputs: &mut [[*const i8; ROWS]],
+        starts: &'s mut [[*const i8; ROWS]],
         [mut y, mut x]: [usize; 2],
         count: usize,
-    ) -> (usize, usize) {
+    ) -> (Inputs<'s, ROWS>, usize) {
         let [down, across] = self.window.taps.map(usize::from);
         let [rows, columns] = &self.inside;
         let is_inside = rows.contains(&y) && x >= columns.start && x + count <= columns.end;
         let is_line = is_inside && x + count <= self.width;
         let together = self.is_dense && (self.is_flat || is_line);
-        let found = if together { (down, across * self.run) } else { (down * across, self.run) };
-        if together {
-            let mut first = self.tap(y, x, 0);
-            for run in inputs.iter_mut().take(down) {
-                self.place(run, 0..count, first);
-                first = first.wrapping_add(self.steps[0]);
-            }
+        let (used, down, run) = match together {
+            true => (1, down, across * self.run),
+            false => (down * across, 1, self.run),
+        };
+        let starts = starts.get_mut(..used).unwrap_or_default();
+        if let (true, [start]) = (together, &mut *starts) {
+            self.place(start, 0..count, self.tap(y, x, 0));
         }
         let mut row = 0;
         while !together && row < count && x < self.width {
             let len = (self.width - x).min(count - row);
             // SAFETY: the caller's promise.
-            unsafe { self.line::<F, ROWS>(inputs, row, [y, x], len) };
+            unsafe { self.line::<F, ROWS>(starts, row, [y, x], len) };
             row += len;
             (y, x) = (y + 1, 0);
         }
         if count < ROWS {
-            inputs.iter_mut().take(found.0).for_each(|run| repeat_first(run, count));
+            starts.iter_mut().for_each(|run| repeat_first(run, count));
         }
-        found
+        (Inputs { starts, down, step: self.steps[0] }, run)
     }
 
     /// Finds the inputs of `len` pixels of an output row, tap by tap, for row `row` of the tile

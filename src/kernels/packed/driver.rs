@@ -25,8 +25,8 @@ use crate::weights::Weights;
 pub(crate) struct Job<'a, const ROWS: usize> {
     /// Pixels, at least 1. Entries of arrays from here on repeat the first.
     pub(crate) rows: usize,
-    /// Per run, where the inputs of each pixel lie: `run` readable codes.
-    pub(crate) inputs: &'a [[*const i8; ROWS]],
+    /// Where the inputs lie: of each run of each pixel, `run` readable codes.
+    pub(crate) inputs: Inputs<'a, ROWS>,
     /// Inputs of a run, filled up.
     pub(crate) run: usize,
     /// Weights of the panels.
@@ -41,6 +41,32 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) outputs: &'a [*mut i8; ROWS],
     /// The layer.
     pub(crate) params: &'a PackedConv2d,
+}
+
+/// Where the runs of a tile lie: those of a row of taps, and the same for other rows below it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inputs<'a, const ROWS: usize> {
+    /// Per run of a row, where it begins for each pixel.
+    pub(crate) starts: &'a [[*const i8; ROWS]],
+    /// Rows of taps.
+    pub(crate) down: usize,
+    /// Bytes from a row to the next.
+    pub(crate) step: usize,
+}
+
+impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
+    /// Number of runs of a pixel.
+    pub(crate) fn runs(&self) -> usize {
+        self.starts.len().wrapping_mul(self.down)
+    }
+
+    /// Every run in order: where its row's first begins for each pixel, and how far below it is.
+    #[inline]
+    pub(crate) fn each(self) -> impl Iterator<Item = (&'a [*const i8; ROWS], usize)> {
+        let Self { starts, down, step } = self;
+        let offsets = (0..down).map(move |row| row.wrapping_mul(step));
+        offsets.flat_map(move |offset| starts.iter().map(move |start| (start, offset)))
+    }
 }
 
 /// What a path brings to a convolution.
@@ -169,13 +195,13 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         let row = share.columns.len() * channels.len().min(step * packing.columns as usize);
         height = height.min(COMPLETE.checked_div(row).unwrap_or(0)).max(1);
     }
-    let mut inputs = [const { MaybeUninit::uninit() }; MAX_RUNS as usize];
-    let Some(inputs) = inputs.get_mut(..runs.count as usize) else { return };
-    for run in &mut *inputs {
+    let mut starts = [const { MaybeUninit::uninit() }; MAX_RUNS as usize];
+    let Some(starts) = starts.get_mut(..runs.count as usize) else { return };
+    for run in &mut *starts {
         run.write([core::ptr::null(); ROWS]);
     }
     // SAFETY: all have just been written.
-    let inputs = unsafe { inputs.assume_init_mut() };
+    let starts = unsafe { starts.assume_init_mut() };
 
     let pieces = |range: &Range<usize>, step: usize| {
         let end = range.end;
@@ -217,39 +243,38 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 left -= rows;
                 let first = first.wrapping_add(channel);
                 place(&mut outputs, first, steps, [y - share.rows.start, x], &patch.columns, rows);
-                let (used, run) = match &source {
+                let (inputs, run) = match &source {
                     Source::Direct(direct) => {
                         // SAFETY: padding and spare pixel are in the scratch; the core can execute
                         // the path.
-                        unsafe { direct.pixels::<M::Form, ROWS>(inputs, [y, x], rows) }
+                        unsafe { direct.pixels::<M::Form, ROWS>(starts, [y, x], rows) }
                     }
-                    Source::Band(band) => {
-                        band.pixels(inputs, [y, x], rows);
-                        (inputs.len(), run)
-                    }
+                    Source::Band(band) => (band.pixels(starts, [y, x], rows), run),
                     Source::Gather(band) => {
                         // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
                         // path, which is one that copies codes as they are.
                         unsafe { band.gather::<M::Form>(scratch, run, [y, x], rows) };
-                        for (row, input) in inputs.as_flattened_mut().iter_mut().enumerate() {
+                        for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
                             *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
                         }
-                        (1, run)
+                        let starts = starts.get(..1).unwrap_or_default();
+                        (Inputs { starts, down: 1, step: 0 }, run)
                     }
                 };
                 x += rows;
                 while x >= patch.columns.end {
                     (y, x) = (y + 1, x - patch.columns.len());
                 }
-                let Some(inputs) = inputs.get(..used) else { return };
                 if params.weight_zero_point != 0 {
                     let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
                     // Of a run that is filled up, only the inputs count; others are whole.
-                    let len = (runs.count * runs.len) as usize / used.max(1);
+                    let len = (runs.count * runs.len) as usize / inputs.runs().max(1);
                     for (row, addend) in addends.iter_mut().enumerate().take(rows) {
-                        let starts = inputs.iter().filter_map(|run| run.get(row));
+                        let starts = inputs.each().filter_map(|(starts, offset)| {
+                            Some(starts.get(row)?.wrapping_add(offset))
+                        });
                         // SAFETY: the inputs have just been located, copied or gathered.
-                        let sums = starts.map(|&input| unsafe { M::Form::sum(input, len) });
+                        let sums = starts.map(|input| unsafe { M::Form::sum(input, len) });
                         let sum = sums.fold(0, i32::wrapping_add);
                         let zero = i32::from(params.weight_zero_point);
                         *addend = all.wrapping_sub(sum).wrapping_mul(zero);
