@@ -16,7 +16,7 @@ use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(super) const ROWS: usize = 24;
+pub(super) const ROWS: usize = 48;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
 const COLUMNS: usize = 64;
 /// Numbers per column.
