@@ -85,9 +85,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
         let finish = Finish::new(columns, params.fast, params.rounding, params.output);
         let biases = finish.numbers(0);
         let panels = panel.as_chunks().0.as_chunks().0.chunks_exact((job.run / 2).max(1));
-        let runs = job.inputs.each().filter_map(|(starts, offset)| {
-            Some(starts.first_chunk::<R>()?.map(|start| start.wrapping_add(offset)))
-        });
+        let runs = job.inputs.starts.iter().filter_map(|starts| starts.first_chunk::<R>());
         // SAFETY: the inputs are readable for `run` numbers, of which the panel has an element
         // for every two.
         let mut sums = unsafe { multiply(runs.zip(panels), biases) };
@@ -115,7 +113,7 @@ unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn multiply<'a, const R: usize>(
-    runs: impl Iterator<Item = ([*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
+    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
     biases: Columns,
 ) -> [Columns; R] {
     let mut sums = [biases; R];

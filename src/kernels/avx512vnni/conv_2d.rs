@@ -30,6 +30,7 @@ pub(super) struct Kernel;
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx512Vnni;
     const PART: usize = 6;
+    const BELOW: bool = true;
     type Form = Offset;
     const ADD: kernels::Kernel<Add> = super::add;
 

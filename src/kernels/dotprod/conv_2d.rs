@@ -129,9 +129,8 @@ unsafe fn part<const R: usize>(
     for columns in columns {
         let &[b0, b1, b2, b3, ..] = columns;
         let mut sums = [[b0, b1, b2, b3]; R];
-        for (starts, offset) in job.inputs.each() {
-            let Some(starts) = rows::<_, R>(starts, start) else { return };
-            let mut inputs = starts.map(|start| start.wrapping_add(offset));
+        for starts in job.inputs.starts {
+            let Some(mut inputs) = rows::<_, R>(starts, start) else { return };
             for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {

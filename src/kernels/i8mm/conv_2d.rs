@@ -120,8 +120,8 @@ unsafe fn tile<const P: usize, const R: usize>(job: &Job<'_, ROWS>) {
                 high_halves(s7, s7),
             ];
         }
-        for (starts, offset) in job.inputs.each() {
-            let mut inputs = starts.map(|start| start.wrapping_add(offset));
+        for &starts in job.inputs.starts {
+            let mut inputs = starts;
             let (pairs, _) = inputs.as_chunks_mut::<2>();
             for _ in 0..steps {
                 let mut codes = [[vdupq_n_s8(0); 2]; P];

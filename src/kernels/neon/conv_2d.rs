@@ -67,8 +67,8 @@ unsafe fn tile<const R: usize, const FULL_RANGE: bool>(job: &Job<'_, ROWS>) {
     debug_assert_eq!(weights.len(), columns.len() * job.inputs.runs() * steps);
     for columns in columns {
         let mut sums = [[vdupq_n_s32(0); 4]; R];
-        for (starts, offset) in job.inputs.each() {
-            let mut inputs = starts.map(|start| start.wrapping_add(offset));
+        for &starts in job.inputs.starts {
+            let mut inputs = starts;
             for _ in 0..steps {
                 let mut codes = [vdupq_n_s8(0); R];
                 for (codes, input) in codes.iter_mut().zip(&mut inputs) {

@@ -4,7 +4,7 @@
 use core::ops::Range;
 
 use super::PackedConv2d;
-use super::driver::{Inputs, repeat_first};
+use super::driver::{Inputs, Microkernel, repeat_first};
 use super::form::{InputForm, Pieces};
 use crate::kernels::Window;
 use crate::tensor::{Hwc, View};
@@ -265,7 +265,7 @@ impl<'a> Band<'a> {
     }
 
     /// Finds the inputs of `count` outputs from `start` on, which are in the patch.
-    pub(super) fn pixels<'s, const ROWS: usize>(
+    pub(super) fn pixels<'s, M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
         starts: &'s mut [[*const i8; ROWS]],
         start: [usize; 2],
@@ -273,8 +273,7 @@ impl<'a> Band<'a> {
     ) -> Inputs<'s, ROWS> {
         let Steps { outputs: [_, step], taps: [row_step, tap_step], .. } = self.steps;
         let ([down, across], _) = self.pieces();
-        let starts = starts.get_mut(..across).unwrap_or_default();
-        for (tap, run) in starts.iter_mut().enumerate() {
+        for (tap, run) in starts.iter_mut().enumerate().take(across) {
             self.each_line(start, count, |done, len, first| {
                 let mut first = first.wrapping_add(tap.wrapping_mul(tap_step));
                 for start in run.get_mut(done..done + len).unwrap_or(&mut []) {
@@ -284,6 +283,6 @@ impl<'a> Band<'a> {
             });
             repeat_first(run, count);
         }
-        Inputs { starts, down, step: row_step }
+        Inputs::new::<M>(starts, across, [down, row_step])
     }
 }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::driver::{Inputs, repeat_first};
+use super::driver::{Inputs, Microkernel, repeat_first};
 use super::form::InputForm;
 use super::{MAX_RUNS, PackedConv2d};
 use crate::kernels::Window;
@@ -80,8 +80,8 @@ impl<'a> Direct<'a> {
     /// # Safety
     ///
     /// The padding is in its place if windows touch any, and the spare pixel is writable if one
-    /// is needed; the core can execute the path of `F`.
-    pub(super) unsafe fn pixels<'s, F: InputForm, const ROWS: usize>(
+    /// is needed; the core can execute the path of `M`.
+    pub(super) unsafe fn pixels<'s, M: Microkernel<ROWS>, const ROWS: usize>(
         &self,
         starts: &'s mut [[*const i8; ROWS]],
         [mut y, mut x]: [usize; 2],
@@ -96,22 +96,21 @@ impl<'a> Direct<'a> {
             true => (1, down, across * self.run),
             false => (down * across, 1, self.run),
         };
-        let starts = starts.get_mut(..used).unwrap_or_default();
-        if let (true, [start]) = (together, &mut *starts) {
+        if let (true, [start, ..]) = (together, &mut *starts) {
             self.place(start, 0..count, self.tap(y, x, 0));
         }
         let mut row = 0;
         while !together && row < count && x < self.width {
             let len = (self.width - x).min(count - row);
             // SAFETY: the caller's promise.
-            unsafe { self.line::<F, ROWS>(starts, row, [y, x], len) };
+            unsafe { self.line::<M::Form, ROWS>(starts, row, [y, x], len) };
             row += len;
             (y, x) = (y + 1, 0);
         }
         if count < ROWS {
-            starts.iter_mut().for_each(|run| repeat_first(run, count));
+            starts.iter_mut().take(used).for_each(|run| repeat_first(run, count));
         }
-        (Inputs { starts, down, step: self.steps[0] }, run)
+        (Inputs::new::<M>(starts, used, [down, self.steps[0]]), run)
     }
 
     /// Finds the inputs of `len` pixels of an output row, tap by tap, for row `row` of the tile

@@ -43,24 +43,44 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) params: &'a PackedConv2d,
 }
 
-/// Where the runs of a tile lie: those of a row of taps, and the same for other rows below it.
+/// Where the runs of a tile lie: some, and others in the same order below them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a, const ROWS: usize> {
-    /// Per run of a row, where it begins for each pixel.
+    /// Per run, where it begins for each pixel.
     pub(crate) starts: &'a [[*const i8; ROWS]],
-    /// Rows of taps.
+    /// How often these runs are there; once unless [`Microkernel::BELOW`].
     pub(crate) down: usize,
-    /// Bytes from a row to the next.
+    /// Bytes from there to those below.
     pub(crate) step: usize,
 }
 
 impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
+    /// The first `across` of `starts` are known, and that all are there `down` times.
+    pub(super) fn new<M: Microkernel<ROWS>>(
+        starts: &'a mut [[*const i8; ROWS]],
+        across: usize,
+        [down, step]: [usize; 2],
+    ) -> Self {
+        if M::BELOW {
+            return Self { starts: starts.get(..across).unwrap_or_default(), down, step };
+        }
+        let all = across.wrapping_mul(down);
+        for run in across..all {
+            let Some((above, [here, ..])) = starts.split_at_mut_checked(run) else { break };
+            let Some(above) = above.get(run.wrapping_sub(across)) else { break };
+            for (start, above) in here.iter_mut().zip(above) {
+                *start = above.wrapping_add(step);
+            }
+        }
+        Self { starts: starts.get(..all).unwrap_or_default(), down: 1, step: 0 }
+    }
+
     /// Number of runs of a pixel.
     pub(crate) fn runs(&self) -> usize {
         self.starts.len().wrapping_mul(self.down)
     }
 
-    /// Every run in order: where its row's first begins for each pixel, and how far below it is.
+    /// Every run in order: where it or the one above begins for each pixel, and how far below.
     #[inline]
     pub(crate) fn each(self) -> impl Iterator<Item = (&'a [*const i8; ROWS], usize)> {
         let Self { starts, down, step } = self;
@@ -81,6 +101,9 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
 
     /// Pixels that are computed at once; tiles have a multiple of it where they can.
     const PART: usize = ROWS;
+
+    /// Whether it takes runs that are some way below others by their distance.
+    const BELOW: bool = false;
 
     /// How inputs that are copied are to be.
     type Form: InputForm;
@@ -247,9 +270,9 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     Source::Direct(direct) => {
                         // SAFETY: padding and spare pixel are in the scratch; the core can execute
                         // the path.
-                        unsafe { direct.pixels::<M::Form, ROWS>(starts, [y, x], rows) }
+                        unsafe { direct.pixels::<M, ROWS>(starts, [y, x], rows) }
                     }
-                    Source::Band(band) => (band.pixels(starts, [y, x], rows), run),
+                    Source::Band(band) => (band.pixels::<M, ROWS>(starts, [y, x], rows), run),
                     Source::Gather(band) => {
                         // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
                         // path, which is one that copies codes as they are.
@@ -257,8 +280,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                         for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
                             *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
                         }
-                        let starts = starts.get(..1).unwrap_or_default();
-                        (Inputs { starts, down: 1, step: 0 }, run)
+                        (Inputs::new::<M>(starts, 1, [1, 0]), run)
                     }
                 };
                 x += rows;
