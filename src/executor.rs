@@ -118,10 +118,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             counters.frames.fetch_add(1, Ordering::Relaxed);
             let busy = ended.since(begun);
             counters.busy.fetch_add(busy.0, Ordering::Relaxed);
-            team.pace.add(busy);
+            team.load.pace.add(busy);
             counters.starved.fetch_add(begun.since(free_since).0, Ordering::Relaxed);
             free_since = ended;
-            team.outstanding.fetch_sub(1, Ordering::Relaxed);
+            team.load.outstanding.fetch_sub(1, Ordering::Relaxed);
             self.dispatch(team.stage.saturating_add(1), frame);
         }
     }

@@ -14,6 +14,7 @@ use heapless::Vec;
 use crate::pipeline::{Pipeline, StageStats};
 use crate::plan::{Plan, Team};
 use crate::platform::{Platform, Ticks};
+use crate::stats::Pace;
 use crate::topology::{ClusterId, MAX_CLUSTERS, MAX_CORES, Topology};
 
 /// The predicted time, as a factor of [`Slowness`].
@@ -59,23 +60,35 @@ impl Slowness {
     }
 
     /// The time from frame to frame through `plan`, in nanoseconds: that of its slowest stage,
-    /// whose teams are dealt frames by how fast they are.
+    /// whose teams are dealt frames by how fast they are. A team that is too slow for any is tried
+    /// now and then, and holds up the others.
     #[must_use]
     pub fn period_ns(&self, plan: &Plan<'_>) -> u64 {
         // Frames in so many nanoseconds, which is far more than any team takes for one.
         const SPAN_NS: u64 = 1 << 62;
-        let rate = |team: &Team| {
+        let time = |team: &Team| {
             let ns = u64::from(team.frame_ns).wrapping_mul(self.factor(team.cluster).into());
-            SPAN_NS / (ns / u64::from(AS_PREDICTED)).max(1)
+            (ns / u64::from(AS_PREDICTED)).max(1)
         };
         let period = |stage| {
-            let rates = plan.teams_of(stage).iter().map(rate).fold(0, u64::saturating_add);
-            SPAN_NS.checked_div(rates).unwrap_or(0)
+            let teams = plan.teams_of(stage);
+            // Another takes less for all the frames there can be.
+            let slots = u64::from(plan.needs.slots);
+            let most = teams.iter().map(time).min().unwrap_or(0).saturating_mul(slots);
+            let (mut rates, mut held_up) = (0u64, 0u64);
+            for time in teams.iter().map(time) {
+                match time <= most {
+                    true => rates = rates.saturating_add(SPAN_NS / time),
+                    false => held_up = held_up.saturating_add((time - most) / Pace::FORGOTTEN),
+                }
+            }
+            SPAN_NS.checked_div(rates).unwrap_or(0).saturating_add(held_up)
         };
         (0..plan.stages.len()).map(period).max().unwrap_or(0)
     }
 
-    /// The fastest of `plans` that fits `topology`, if it is clearly faster than `current`.
+    /// The fastest of `plans` that fits `topology`, that of fewest cores among equals, if it is
+    /// clearly faster than `current`.
     #[must_use]
     pub fn better_plan<'p, 'a>(
         &self,
@@ -84,7 +97,9 @@ impl Slowness {
         current: &Plan<'_>,
     ) -> Option<&'p Plan<'a>> {
         let fitting = plans.iter().filter(|plan| plan.fits(topology).is_ok());
-        let best = fitting.min_by_key(|plan| self.period_ns(plan))?;
+        let cores = |plan: &Plan<'_>| plan.teams.iter().map(|team| u16::from(team.cores)).sum();
+        let best =
+            fitting.min_by_key(|plan| -> (u64, u16) { (self.period_ns(plan), cores(plan)) })?;
         let now = self.period_ns(current);
         (self.period_ns(best) < now.saturating_sub(now / GAIN)).then_some(best)
     }

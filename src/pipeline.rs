@@ -23,7 +23,7 @@ use crate::platform::{Event, Platform, Ticks};
 use crate::queue::{CachePadded, ClusterQueue, Lane};
 use crate::region::{OutOfMemory, Region};
 pub use crate::stats::StageStats;
-use crate::stats::{Counters, Pace, Progress};
+use crate::stats::{Counters, Load, Pace, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::team::Team;
@@ -212,11 +212,9 @@ pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) kernels: &'a KernelTable,
     /// A bit for each member that has come.
     pub(crate) come: AtomicU64,
-    /// Frames in the lane or at work.
-    pub(crate) outstanding: CachePadded<AtomicU32>,
+    pub(crate) load: CachePadded<Load>,
     pub(crate) progress: CachePadded<Progress>,
     pub(crate) counters: CachePadded<Counters>,
-    pub(crate) pace: CachePadded<Pace>,
 }
 
 /// Free slots, and the order of those in use.
@@ -309,10 +307,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 lane: *lane,
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
                 come: AtomicU64::new(0),
-                outstanding: CachePadded::default(),
+                load: CachePadded(Load {
+                    outstanding: AtomicU32::new(0),
+                    pace: Pace::new(planned.frame_ns, P::tick_hz()),
+                }),
                 progress: CachePadded::default(),
                 counters: CachePadded::default(),
-                pace: CachePadded(Pace::new(planned.frame_ns, P::tick_hz())),
             };
             *lane = lane.saturating_add(1);
             Ok::<_, PipelineError>(state)
@@ -438,10 +438,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let frame = self
             .teams
             .iter()
-            .filter(|team| team.stage == 0 && team.outstanding.load(Ordering::Relaxed) > 0)
+            .filter(|team| team.stage == 0 && team.load.outstanding.load(Ordering::Relaxed) > 0)
             .find_map(|team| {
                 let frame = self.queues.get(team.cluster)?.pop(team.lane)?;
-                team.outstanding.fetch_sub(1, Ordering::Relaxed);
+                team.load.outstanding.fetch_sub(1, Ordering::Relaxed);
                 Some(frame)
             })?;
         let mut gate = self.gate();
@@ -563,22 +563,18 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// Hands `frame` to the team of stage `stage` that will be through with it first, or to
     /// the sink after the last stage.
     pub(crate) fn dispatch(&self, stage: usize, frame: Frame<'a>) {
-        let wait = |team: &&TeamState<'a, P>| {
-            let frames = team.outstanding.load(Ordering::Relaxed).wrapping_add(1);
-            u64::from(frames).saturating_mul(team.pace.ticks())
-        };
         let teams = || self.teams.iter().filter(|team| team.stage == stage);
-        match teams().min_by_key(wait) {
+        match teams().min_by_key(|team| team.load.wait()) {
             Some(team) => {
                 for other in teams().filter(|other| !core::ptr::eq(*other, team)) {
-                    other.pace.forget();
+                    other.load.pace.forget();
                 }
-                if team.outstanding.load(Ordering::Relaxed) == 0 {
+                if team.load.outstanding.load(Ordering::Relaxed) == 0 {
                     let stage = self.plan.stages.get(stage);
                     team.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());
                 }
                 // Release: who sees that there is work (in `watch`) sees since when.
-                team.outstanding.fetch_add(1, Ordering::Release);
+                team.load.outstanding.fetch_add(1, Ordering::Release);
                 if let Some(queue) = self.queues.get(team.cluster) {
                     // A lane has room for every slot there is.
                     let _ = queue.push(team.lane, frame);
@@ -632,7 +628,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let mut next = now.after(self.stall_timeout);
         for (team, planned) in self.teams.iter().zip(self.plan.teams) {
             // Acquire: pairs with `dispatch`.
-            if team.outstanding.load(Ordering::Acquire) == 0 {
+            if team.load.outstanding.load(Ordering::Acquire) == 0 {
                 continue;
             }
             let Progress { layer, since } = &*team.progress;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::platform::Ticks;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What a stage, or one of its teams, has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,22 @@ impl Progress {
     }
 }
 
+/// What frames are dealt to a team by.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Frames in the lane or at work.
+    pub(crate) outstanding: AtomicU32,
+    pub(crate) pace: Pace,
+}
+
+impl Load {
+    /// When another frame would be through, in ticks from now.
+    pub(crate) fn wait(&self) -> u64 {
+        let frames = self.outstanding.load(Ordering::Relaxed).wrapping_add(1);
+        u64::from(frames).saturating_mul(self.pace.ticks())
+    }
+}
+
 /// What one frame takes a team: as predicted at first, then as its last ones took. What frames are
 /// dealt by, nothing else.
 #[derive(Debug)]
@@ -70,6 +86,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// After about so many frames to other teams, a team that was too slow is tried again.
+    pub(crate) const FORGOTTEN: u64 = 256;
+
     /// Predicted are `ns` nanoseconds, of a clock that ticks `hz` times a second.
     pub(crate) fn new(ns: u32, hz: u64) -> Self {
         let predicted = (u64::from(ns).saturating_mul(hz) / 1_000_000_000).max(1);
@@ -89,14 +108,13 @@ impl Pace {
         self.ticks.store(after.max(1), Ordering::Relaxed);
     }
 
-    /// A frame went to another team. A team that was too slow to get any is tried again after some
-    /// hundreds.
+    /// A frame went to another team.
     pub(crate) fn forget(&self) {
-        const PART: u64 = 256;
         let before = self.ticks();
         let excess = before.saturating_sub(self.predicted);
         if excess > 0 {
-            self.ticks.store(before.saturating_sub(excess.div_ceil(PART)), Ordering::Relaxed);
+            self.ticks
+                .store(before.saturating_sub(excess.div_ceil(Self::FORGOTTEN)), Ordering::Relaxed);
         }
     }
 }

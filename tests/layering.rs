@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "team", "topology", "weights",
         ],
     ),
-    ("live", &["pipeline", "plan", "platform", "topology"]),
+    ("live", &["pipeline", "plan", "platform", "stats", "topology"]),
     (
         "executor",
         &["kernels", "model", "pipeline", "plan", "platform", "sync", "team", "tensor", "topology"],

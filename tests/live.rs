@@ -55,8 +55,10 @@ fn the_plan_for_a_slow_cluster_leaves_it_less_to_do() {
     assert_eq!(better(fast, 0), None, "nothing is better");
     assert_eq!(better(fast, 1), Some(0));
 
-    let slow = fast.with(ClusterId(1), 4000);
-    assert_eq!(periods(slow), [4000, 2000, 1600]);
+    // With three slots, who takes four times as long as another is only tried now and then.
+    assert_eq!(periods(fast.with(ClusterId(1), 4000)), [4000, 2000, 2000 + (8000 - 6000) / 256]);
+    let slow = fast.with(ClusterId(1), 2500);
+    assert_eq!(periods(slow), [2500, 2000, 1428]);
     assert_eq!(better(slow, 0), Some(2));
     assert_eq!(better(slow, 1), Some(2));
     assert_eq!(better(slow, 2), None);

@@ -12,7 +12,7 @@ use pipeit_tool::session::{fill, stream_live};
 use pipeit_tool::{artefact, load};
 
 /// Times slower than its plan expects.
-const SLOWED: u32 = 20;
+const SLOWED: u32 = 100;
 /// Frames until a change of plans must have been seen.
 const MOST: usize = 50_000;
 
@@ -26,12 +26,9 @@ fn a_slowed_cluster_gets_less_to_do_and_no_frame_is_lost() {
     let cpus = CoreArgs::default().cpus().unwrap();
     let cluster = |name, index: usize| HostCluster::new(name, vec![cpus[index % cpus.len()]]);
     let mut machine = Machine { clusters: vec![cluster("a", 0), cluster("b", 1)] };
-    // Every frame goes through both clusters at first; all other plans may do better.
-    let planner = Planner::new(model, Path::Reference);
-    let first = planner.plan(&planner.pipeline(&machine).unwrap(), &machine, None).unwrap();
-    let planned = [vec![first], planner.plans(&machine).unwrap()].concat();
+    let planned = Planner::new(model, Path::Reference).plans(&machine).unwrap();
     let plans: Vec<_> = planned.iter().map(|plan| plan.check(model).unwrap()).collect();
-    assert_eq!(plans[0].stages.len(), 2);
+    assert_eq!(plans[0].needs.paths.len(), 2, "the first plan has work for both");
     machine.clusters[1].slowdown_permille = 1000 * SLOWED;
 
     let frames: Vec<_> = (0..7).map(|seed| Noise::new(seed).frame(model)).collect();

@@ -399,7 +399,7 @@ impl<'w> Suite<'w> {
         let cores = ["c0*1"; 4].into_iter().chain(["c1*1"; 4]).collect::<Vec<_>>().join("+");
         let artefact = self.artefact(&self.digits, &[4, 4], &cores)?;
         let expected = self.hash(&self.digits, 60)?;
-        for (name, fault) in [("plan kept", ""), ("cluster slowed", "fault=slow:4@20")] {
+        for (name, fault) in [("plan kept", ""), ("cluster slowed", "fault=slow:4@60")] {
             let begun = Instant::now();
             let arguments = format!("clusters=4+4 frames=60 live-ms=20 {fault}");
             let report =
