@@ -217,6 +217,10 @@ fn profiles_are_made_fitted_and_planned_by() {
     assert!(found["source"].as_str().expect("a source").starts_with("profile of"), "{found}");
     assert!(found["error"].is_number());
 
+    let twice = [DIGITS, DIGITS, "--only", "-o", &file];
+    let error = call(profile::run, &twice).unwrap_err();
+    assert!(error.to_string().contains("are called digits"), "{error}");
+
     fs::write(&file, "{}").expect("a file");
     let error = call(plan::run, &flags).unwrap_err();
     assert!(error.to_string().contains("not a profile"), "{error}");

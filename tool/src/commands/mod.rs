@@ -101,6 +101,12 @@ pub enum CommandError {
         /// Inputs of the network.
         inputs: usize,
     },
+    /// Two networks of a profile could not be told apart.
+    #[error("two of the networks are called {name}; a profile tells them apart by name")]
+    SameName {
+        /// The name.
+        name: String,
+    },
     /// The golden vectors cannot be used, or are not met.
     #[error(transparent)]
     Verify(#[from] verify::VerifyError),

@@ -11,7 +11,7 @@ use super::{CommandError, fit, progress};
 use crate::load::{from_bytes, load};
 use crate::machine::MachineArgs;
 use crate::profiling::{Effort, Subject, profile};
-use crate::zoo;
+use crate::zoo::{self, Architecture};
 
 /// Flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -49,10 +49,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut subjects = Vec::new();
     for model in &args.models {
         let name = model.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if subjects.iter().any(|subject: &Subject| subject.name == name) {
+            return Err(CommandError::SameName { name });
+        }
         subjects.push(Subject::network(&name, load(model, &[target])?.bytes)?);
     }
     if !args.only {
-        let architectures = zoo::ZOO;
+        let architectures = of_zoo(&subjects);
         let layers = architectures.iter().map(|found| found.network().layers()).sum();
         let bar = progress(layers, "networks");
         for architecture in architectures {
@@ -76,9 +79,35 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     fit::write_profile(&args.output, args.json, out)
 }
 
+/// The networks of the zoo but those that `given` ones take the place of: a profile's rows are
+/// told apart by their network's name.
+fn of_zoo(given: &[Subject]) -> Vec<Architecture> {
+    let is_given = |name: &str| given.iter().any(|subject| subject.name == name);
+    zoo::ZOO.into_iter().filter(|architecture| !is_given(architecture.name)).collect()
+}
+
 /// Writes `profile` to `file`, a row per line: files that people can compare.
 pub(super) fn write_rows(profile: &Profile, file: &Path) -> Result<(), CommandError> {
     let text = serde_json::to_string(profile).map_err(std::io::Error::from)?;
     let text = text.replace("},{\"network\"", "},\n{\"network\"");
     write_file(file, (text + "\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeit_planner::features::Weights;
+
+    use super::*;
+    use crate::artefact::AlignedBytes;
+
+    #[test]
+    fn a_given_network_takes_the_place_of_the_zoos() {
+        let [first, taken, ..] = zoo::ZOO;
+        let bytes = AlignedBytes::new(64);
+        let given = Subject { name: taken.name.to_owned(), bytes, weights: Weights::Warm };
+        let left = of_zoo(&[given]);
+        assert_eq!(left.len(), zoo::ZOO.len() - 1);
+        assert_eq!(left[0].name, first.name);
+        assert!(left.iter().all(|architecture| architecture.name != taken.name));
+    }
 }
