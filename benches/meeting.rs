@@ -27,7 +27,8 @@ const LAYERS: u16 = 256;
 
 /// The time of `frames` frames, one after another, through `layers` layers in `stages`.
 fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
-    let chain = Chain::new(layers);
+    // Of one row, which one member has: with more, members would wait for lines of the frame, too.
+    let chain = Chain::with_rows(layers, 1);
     let model = chain.model();
     let plan = OwnedPlan::new(1, stages);
     let plan = plan.check(&model);

@@ -21,7 +21,7 @@ struct Presence<'p, 'a, P: Platform> {
 
 impl<P: Platform> Drop for Presence<'_, '_, P> {
     fn drop(&mut self) {
-        let layer = self.team.progress.layer.load(Ordering::Relaxed) as u16;
+        let layer = self.team.load.progress.layer.load(Ordering::Relaxed) as u16;
         self.pipeline.fail(RunError::Died { core: self.core, layer });
     }
 }
@@ -105,7 +105,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 return;
             }
             let Some(frame) = queue.pop(team.lane) else {
-                queue.pushed().wait(seen, self.watch().min(next_call));
+                queue.pushed().wait(seen, || Some(self.watch().min(next_call)));
                 continue;
             };
             let begun = P::now();
@@ -149,7 +149,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         for index in stage.layers.clone() {
             let started = P::now();
             if member == 0 {
-                team.progress.begin(index, started);
+                team.load.progress.begin(index, started);
             }
             if let Some(layer) = self.model.layers.get(usize::from(index)) {
                 self.run_layer(team, member, index, layer);

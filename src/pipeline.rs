@@ -26,7 +26,7 @@ pub use crate::stats::StageStats;
 use crate::stats::{Counters, Load, Pace, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::team::Team;
+use crate::team::{Member, Team};
 use crate::topology::{CoreId, MAX_CLUSTERS, Topology};
 use crate::weights::ALIGNMENT;
 
@@ -213,7 +213,6 @@ pub(crate) struct TeamState<'a, P: Platform> {
     /// A bit for each member that has come.
     pub(crate) come: AtomicU64,
     pub(crate) load: CachePadded<Load>,
-    pub(crate) progress: CachePadded<Progress>,
     pub(crate) counters: CachePadded<Counters>,
 }
 
@@ -284,8 +283,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let arena_bytes = plan.arena_bytes().saturating_sub(slot_bytes.saturating_mul(slots));
         let mut arenas = region.zeroed(arena_bytes, ALIGNMENT)?;
         let cores = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
-        let mut arrivals: &[_] =
-            region.slice(cores, |_| Ok::<_, OutOfMemory>(CachePadded(AtomicU32::new(0))))?;
+        let mut members: &[_] =
+            region.slice(cores, |_| Ok::<_, OutOfMemory>(CachePadded(Member::new())))?;
         let mut lanes = region.slice(plan.teams.len(), |_| Ok::<_, OutOfMemory>(Lane::new()))?;
 
         let mut lanes_used = [0usize; MAX_CLUSTERS];
@@ -297,7 +296,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let stage = plan.stages.get(index).ok_or(unknown)?;
             let arena_bytes = (stage.arena_bytes as usize).next_multiple_of(ALIGNMENT);
             let arena = arenas.split_off_mut(..arena_bytes).ok_or(unknown)?;
-            let members = arrivals.split_off(..planned.cores.into()).ok_or(unknown)?;
+            let members = members.split_off(..planned.cores.into()).ok_or(unknown)?;
             let cluster = usize::from(planned.cluster.0);
             let lane = lanes_used.get_mut(cluster).ok_or(unknown)?;
             let state = TeamState {
@@ -310,8 +309,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 load: CachePadded(Load {
                     outstanding: AtomicU32::new(0),
                     pace: Pace::new(planned.frame_ns, P::tick_hz()),
+                    progress: Progress::default(),
                 }),
-                progress: CachePadded::default(),
                 counters: CachePadded::default(),
             };
             *lane = lane.saturating_add(1);
@@ -372,7 +371,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             (count as usize).saturating_mul(size_of::<T>())
         }
         (demand.arena_bytes as usize)
-            .saturating_add(of::<CachePadded<AtomicU32>>(demand.cores))
+            .saturating_add(of::<CachePadded<Member<P>>>(demand.cores))
             .saturating_add(of::<Lane<Frame<'_>, MAX_SLOTS>>(demand.teams))
             .saturating_add(of::<TeamState<'_, P>>(demand.teams))
             .saturating_add(of::<ClusterQueue<'_, Frame<'_>, MAX_SLOTS, P>>(demand.clusters))
@@ -571,7 +570,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 }
                 if team.load.outstanding.load(Ordering::Relaxed) == 0 {
                     let stage = self.plan.stages.get(stage);
-                    team.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());
+                    team.load.progress.begin(stage.map_or(0, |stage| stage.layers.start), P::now());
                 }
                 // Release: who sees that there is work (in `watch`) sees since when.
                 team.load.outstanding.fetch_add(1, Ordering::Release);
@@ -618,7 +617,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if wait == Wait::Never || P::now() >= deadline {
                 return Err(CallError::TimedOut);
             }
-            event.wait(seen, self.watch().min(deadline));
+            event.wait(seen, || Some(self.watch().min(deadline)));
         }
     }
 
@@ -631,7 +630,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if team.load.outstanding.load(Ordering::Acquire) == 0 {
                 continue;
             }
-            let Progress { layer, since } = &*team.progress;
+            let Progress { layer, since } = &team.load.progress;
             let due = Ticks(since.load(Ordering::Relaxed)).after(self.stall_timeout);
             if due <= now {
                 let index = planned.core_range().start.saturating_add(team.team.absent()) as u8;

@@ -61,12 +61,13 @@ impl Progress {
     }
 }
 
-/// What frames are dealt to a team by.
+/// What a team has to do. In one cache line, because who deals it a frame writes all of it.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// Frames in the lane or at work.
     pub(crate) outstanding: AtomicU32,
     pub(crate) pace: Pace,
+    pub(crate) progress: Progress,
 }
 
 impl Load {

@@ -6,7 +6,7 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::slice;
 
 use crate::platform::{Event, Platform, Ticks};
@@ -95,73 +95,86 @@ pub(crate) enum Place {
 /// A team at work: its memory, its barrier, and the frame it has.
 pub(crate) struct Team<'a, P: Platform> {
     arena: SharedBytes<'a>,
-    /// The slot of the current frame, of `slot_len` bytes.
-    slot: CachePadded<AtomicPtr<i8>>,
     slot_len: usize,
+    frame: CachePadded<Frame<P>>,
+    members: &'a [CachePadded<Member<P>>],
+}
+
+/// What the leader tells the other members, in one cache line.
+struct Frame<P: Platform> {
+    /// The slot of the current frame, of `slot_len` bytes.
+    slot: AtomicPtr<i8>,
     /// Frames begun, and the event signalled with each.
-    begun: CachePadded<AtomicU32>,
-    begin: CachePadded<P::Event>,
-    /// Members that have arrived at the current barrier.
-    arrived: CachePadded<AtomicU32>,
-    /// Barriers passed, and the event signalled with each.
-    passed: CachePadded<AtomicU32>,
-    pass: CachePadded<P::Event>,
-    /// Per member, the barrier it arrived at last.
-    arrivals: &'a [CachePadded<AtomicU32>],
+    begun: AtomicU32,
+    begin: P::Event,
+}
+
+/// What a member tells the others, in one cache line that nobody else writes.
+pub(crate) struct Member<P: Platform> {
+    /// Barriers it has arrived at, and the event signalled with each.
+    arrived: AtomicU32,
+    arrive: P::Event,
+}
+
+impl<P: Platform> Member<P> {
+    /// One that has not arrived at any barrier.
+    pub(crate) fn new() -> Self {
+        Self { arrived: AtomicU32::new(0), arrive: P::Event::new() }
+    }
 }
 
 impl<'a, P: Platform> Team<'a, P> {
-    /// A team with one member per entry of `arrivals`.
+    /// A team of these members, the leader first.
     pub(crate) fn new(
         arena: &'a mut [i8],
         slot_len: usize,
-        arrivals: &'a [CachePadded<AtomicU32>],
+        members: &'a [CachePadded<Member<P>>],
     ) -> Self {
         Self {
             arena: SharedBytes::new(arena),
-            slot: CachePadded(AtomicPtr::default()),
             slot_len,
-            begun: CachePadded(AtomicU32::new(0)),
-            begin: CachePadded(P::Event::new()),
-            arrived: CachePadded(AtomicU32::new(0)),
-            passed: CachePadded(AtomicU32::new(0)),
-            pass: CachePadded(P::Event::new()),
-            arrivals,
+            frame: CachePadded(Frame {
+                slot: AtomicPtr::default(),
+                begun: AtomicU32::new(0),
+                begin: P::Event::new(),
+            }),
+            members,
         }
     }
 
     /// Number of cores.
     pub(crate) fn cores(&self) -> usize {
-        self.arrivals.len()
+        self.members.len()
     }
 
     /// Leader: shares `slot` with the team and sets the other members off.
     pub(crate) fn begin(&self, slot: &mut [i8]) {
         debug_assert_eq!(slot.len(), self.slot_len, "slots of one pipeline are equally long");
-        self.slot.store(slot.as_mut_ptr(), Ordering::Relaxed);
+        self.frame.slot.store(slot.as_mut_ptr(), Ordering::Relaxed);
         // Release: who sees the new count (in `next`) sees the slot and all that is in it.
-        self.begun.fetch_add(1, Ordering::Release);
-        self.begin.signal();
+        self.frame.begun.fetch_add(1, Ordering::Release);
+        self.frame.begin.signal();
     }
 
     /// Other members: waits for the frame after `done` frames. Whenever there is none, `idle`
     /// says until when to wait for it; false when it says not to.
     pub(crate) fn next(&self, done: u32, mut idle: impl FnMut() -> Option<Ticks>) -> bool {
         loop {
-            let seen = self.begin.count();
+            let seen = self.frame.begin.count();
             // Acquire: pairs with `begin`.
-            if self.begun.load(Ordering::Acquire) != done {
+            if self.frame.begun.load(Ordering::Acquire) != done {
                 return true;
             }
-            let Some(deadline) = idle() else { return false };
-            self.begin.wait(seen, deadline);
+            if self.frame.begin.wait(seen, &mut idle).is_none() {
+                return false;
+            }
         }
     }
 
     /// Wakes all members that wait, to find that they are stopped.
     pub(crate) fn wake(&self) {
-        self.begin.signal();
-        self.pass.signal();
+        self.frame.begin.signal();
+        self.members.iter().for_each(|member| member.arrive.signal());
     }
 
     /// The `len` bytes at `place`; none when they are not all inside.
@@ -176,7 +189,7 @@ impl<'a, P: Platform> Team<'a, P> {
             // SAFETY: the caller's promise; only this team uses its arena.
             Place::Arena(offset) => unsafe { self.arena.cells(offset, len) },
             Place::Slot(offset) => {
-                let Some(start) = NonNull::new(self.slot.load(Ordering::Relaxed)) else {
+                let Some(start) = NonNull::new(self.frame.slot.load(Ordering::Relaxed)) else {
                     return &[];
                 };
                 let slot = SharedBytes { start, len: self.slot_len, memory: PhantomData };
@@ -189,39 +202,36 @@ impl<'a, P: Platform> Team<'a, P> {
 
     /// Waits until all members have arrived; what they wrote before is then visible to all.
     /// None when `watch` says so before that, which otherwise gives the time to call it again.
+    ///
+    /// Everyone looks at everyone: what it takes is the way of one cache line from core to
+    /// core, where counting together takes one for each that counts and one back.
     pub(crate) fn barrier(&self, member: usize, watch: impl Fn() -> Option<Ticks>) -> Option<()> {
-        let cores = self.cores();
-        // Acquire: pairs with the last member's store below.
-        let passed = self.passed.load(Ordering::Acquire);
-        let round = passed.wrapping_add(1);
-        if let Some(arrival) = self.arrivals.get(member) {
-            arrival.store(round, Ordering::Relaxed);
+        let own = self.members.get(member)?;
+        let passed = own.arrived.load(Ordering::Relaxed);
+        // Release: who sees it (below) sees what this member wrote.
+        own.arrived.store(passed.wrapping_add(1), Ordering::Release);
+        if self.cores() > 1 {
+            own.arrive.signal();
         }
-        // AcqRel: the last to arrive sees what all wrote, and its store (Release) hands it on
-        // to those that see the round it stores.
-        if cores <= 1 || self.arrived.fetch_add(1, Ordering::AcqRel) as usize == cores - 1 {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.passed.store(round, Ordering::Release);
-            if cores > 1 {
-                self.pass.signal();
+        for other in self.members.iter().filter(|other| !ptr::eq(*other, own)) {
+            loop {
+                let seen = other.arrive.count();
+                // Acquire: pairs with the store above. Nobody is behind by more than one, since
+                // this member passed the last barrier only when all had arrived there.
+                if other.arrived.load(Ordering::Acquire) != passed {
+                    break;
+                }
+                other.arrive.wait(seen, &watch)?;
             }
-            return Some(());
         }
-        loop {
-            let seen = self.pass.count();
-            // Acquire: pairs with the last member's store.
-            if self.passed.load(Ordering::Acquire) != passed {
-                return Some(());
-            }
-            self.pass.wait(seen, watch()?);
-        }
+        Some(())
     }
 
-    /// The first member that has not arrived at the current barrier.
+    /// The first member that another is a barrier ahead of, or else the leader.
     pub(crate) fn absent(&self) -> usize {
-        let round = self.passed.load(Ordering::Relaxed).wrapping_add(1);
-        let late = |arrival: &CachePadded<AtomicU32>| arrival.load(Ordering::Relaxed) != round;
-        self.arrivals.iter().position(late).unwrap_or(0)
+        let arrived = |member: &CachePadded<Member<P>>| member.arrived.load(Ordering::Relaxed);
+        let all = || self.members.iter().map(arrived);
+        all().position(|late| all().any(|other| other == late.wrapping_add(1))).unwrap_or(0)
     }
 }
 
@@ -271,10 +281,10 @@ mod tests {
 
         #[test]
         fn members_see_what_the_others_wrote() {
-            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 3];
+            let members = [(); 3].map(|()| CachePadded(Member::new()));
             let mut arena = [0i8; 3];
             let mut slot = [0i8; 64];
-            let team = Team::<Hosted>::new(&mut arena, 64, &arrivals);
+            let team = Team::<Hosted>::new(&mut arena, 64, &members);
             let team = &team;
             // Each member counts up its byte, then looks at those of the others.
             let work = |member: usize| {
@@ -304,18 +314,18 @@ mod tests {
 
         #[test]
         fn an_absent_member_is_named() {
-            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 2];
+            let members = [(); 2].map(|()| CachePadded(Member::new()));
             let mut arena = [0i8; 0];
-            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
+            let team = Team::<Hosted>::new(&mut arena, 0, &members);
             assert_eq!(team.barrier(0, || None), None);
             assert_eq!(team.absent(), 1);
         }
 
         #[test]
         fn cells_outside_are_none() {
-            let arrivals = [const { CachePadded(AtomicU32::new(0)) }; 1];
+            let members = [(); 1].map(|()| CachePadded(Member::new()));
             let mut arena = [0i8; 8];
-            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
+            let team = Team::<Hosted>::new(&mut arena, 0, &members);
             for (offset, len) in [(0, 9), (8, 1), (usize::MAX, 2)] {
                 // SAFETY: there is one thread.
                 assert!(unsafe { team.cells(Place::Arena(offset), len) }.is_empty());

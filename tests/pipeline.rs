@@ -377,8 +377,9 @@ impl Event for Restless {
         self.0.fetch_add(1, Ordering::Release);
     }
 
-    fn wait(&self, _seen: u32, _deadline: Ticks) {
+    fn wait(&self, _seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
         std::thread::yield_now();
+        deadline().map(drop)
     }
 }
 

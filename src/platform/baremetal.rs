@@ -87,10 +87,12 @@ impl Event for WfeEvent {
 
     /// Returns at every event, whoever it was meant for: not later than the event stream's
     /// next, thus soon after any deadline.
-    fn wait(&self, seen: u32, _deadline: Ticks) {
+    fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
         if self.count() == seen {
+            deadline()?;
             asm::wfe();
         }
+        Some(())
     }
 }
 

@@ -63,7 +63,8 @@ pub trait Event: Send + Sync {
     /// Counts up, `Release`, and ends the waiting of all cores.
     fn signal(&self);
 
-    /// Returns when the count is no longer `seen` or `deadline` has passed; it may return
-    /// for no reason, too.
-    fn wait(&self, seen: u32, deadline: Ticks);
+    /// Returns when the count is no longer `seen` or the deadline has passed; it may return
+    /// for no reason, too. `deadline` is asked only when the count does not change at once, and
+    /// may say not to wait by giving `None`; then so does this.
+    fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()>;
 }

@@ -41,7 +41,12 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new(layers: u16) -> Self {
-        let shape = Shape::new(&[1, 4, 1, 2]).unwrap();
+        Self::with_rows(layers, 4)
+    }
+
+    /// Of frames with this many rows, which the members of a team share.
+    pub(crate) fn with_rows(layers: u16, rows: u32) -> Self {
+        let shape = Shape::new(&[1, rows, 1, CODES as u32 / rows]).unwrap();
         let tensor = |i| Tensor {
             shape,
             storage: StorageId(i),

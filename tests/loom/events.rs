@@ -25,7 +25,7 @@ fn signals_arrive<E: Event + 'static>(signals: u32, waiters: usize, left_over: b
                 if seen == signals {
                     break;
                 }
-                state.event.wait(seen, Ticks::NEVER);
+                state.event.wait(seen, || Some(Ticks::NEVER));
             }
             assert!(state.data.iter().all(|data| data.get() == 1));
         };

@@ -111,9 +111,11 @@ impl<const FAULT: u8> Event for WfeEvent<FAULT> {
         }
     }
 
-    fn wait(&self, seen: u32, _deadline: Ticks) {
+    fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
         if self.count() == seen {
+            deadline()?;
             wait_for_event(FAULT != NO_REGISTER);
         }
+        Some(())
     }
 }

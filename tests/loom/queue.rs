@@ -47,7 +47,7 @@ impl<P: Platform> State<P> {
                 self.data[item].set(2);
                 return item;
             }
-            self.queue.pushed().wait(seen, Ticks::NEVER);
+            self.queue.pushed().wait(seen, || Some(Ticks::NEVER));
         }
     }
 }

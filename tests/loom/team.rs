@@ -4,14 +4,14 @@
 use std::boxed::Box;
 use std::vec::Vec;
 
-use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering};
 
 use super::platform::{CORRECT, NO_REGISTER, Wfe, send_event, spawn};
 use super::{Watched, check, lend};
 use crate::platform::hosted::Hosted;
 use crate::platform::{Platform, Ticks};
 use crate::queue::CachePadded;
-use crate::team::{Place, Team};
+use crate::team::{Member, Place, Team};
 
 struct State<P: Platform> {
     team: Team<'static, P>,
@@ -38,10 +38,10 @@ impl<P: Platform> State<P> {
 
 /// A team of `members` works on `frames` frames and is stopped.
 fn frames_pass<P: Platform>(members: usize, frames: u32) {
-    let arrivals: Box<[_]> = (0..members).map(|_| CachePadded(AtomicU32::new(0))).collect();
-    lend(arrivals, |arrivals| {
+    let team: Box<[_]> = (0..members).map(|_| CachePadded(Member::new())).collect();
+    lend(team, |team| {
         let state = State {
-            team: Team::<P>::new(&mut [], 1, arrivals),
+            team: Team::<P>::new(&mut [], 1, team),
             stopped: AtomicBool::new(false),
             slot: Watched::new(),
             shares: (0..members).map(|_| Watched::new()).collect(),

@@ -135,7 +135,7 @@ pub fn start(count: usize, mut missing: impl FnMut(usize, StartError)) {
                 }
                 break;
             }
-            CHANGED.wait(seen, deadline);
+            CHANGED.wait(seen, || Some(deadline));
         }
     }
     let failures = failures.into_iter().enumerate();
@@ -203,7 +203,7 @@ pub fn beside<R>(job: Job<'_>, limit: Ticks, body: impl FnOnce() -> R) -> R {
         while is_up(core) && core != number() && returned.load(Ordering::Acquire) != jobs {
             let seen = CHANGED.count();
             assert!(BareMetal::now() < deadline, "core {core} does not come back");
-            CHANGED.wait(seen, deadline);
+            CHANGED.wait(seen, || Some(deadline));
         }
     }
     hand_out(None);
@@ -233,7 +233,9 @@ pub(crate) fn secondary() -> ! {
                 }
                 CHANGED.signal();
             }
-            _ => CHANGED.wait(seen, Ticks::NEVER),
+            _ => {
+                CHANGED.wait(seen, || Some(Ticks::NEVER));
+            }
         }
     }
 }

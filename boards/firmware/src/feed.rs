@@ -81,7 +81,7 @@ impl<'p> Feed<'p> {
         let event = WfeEvent::new();
         while !self.is_over() {
             let next = self.step(pipeline);
-            event.wait(event.count(), next);
+            event.wait(event.count(), || Some(next));
         }
         self.failure.map_or(Ok(()), Err)
     }
