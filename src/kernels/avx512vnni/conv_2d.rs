@@ -160,6 +160,8 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     let mut weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
     debug_assert_eq!(4 * weights.len(), job.run * job.inputs.runs());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
+    // Of the panel that follows, which may be far away, each part fetches one line of every `V`.
+    let ahead = panel.weights.len().wrapping_add(64 * (start / R % V));
     let params = job.params;
     let biases = columns.row::<BIAS>();
     let mut sums = [[_mm512_setzero_si512(); V]; R];
@@ -188,6 +190,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
         weights = rest;
         let mut at = offset;
         for weights in here {
+            _mm_prefetch::<_MM_HINT_T1>(weights.as_ptr().cast::<i8>().wrapping_add(ahead));
             let mut columns = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 columns[v] = load_codes(&weights[v]);

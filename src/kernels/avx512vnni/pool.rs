@@ -8,14 +8,16 @@ use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::reference::{AveragePool2d, MaxPool2d, Mean, Ties};
 use crate::kernels::{Io, Window};
 use crate::quant::Output;
-use crate::tensor::{Hwc, Layout, Tile, View};
+use crate::tensor::{Hwc, Tile, View};
 
 /// MAX_POOL_2D.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn max_pool_2d(params: &MaxPool2d, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
-    if params.window.taps[1] == 3 {
-        return max_of_three_columns(params, input, &io.output);
+    match (params.window.taps, params.window.stride) {
+        ([3, 3], [_, 1]) => return max_of_nine::<1>(params, input, &io.output),
+        ([3, 3], [_, 2]) => return max_of_nine::<2>(params, input, &io.output),
+        _ => {}
     }
     let (min, max) = (_mm512_set1_epi8(params.clamp.0), _mm512_set1_epi8(params.clamp.1));
     each_window(&params.window, input, &io.output, |area, to, mask| {
@@ -30,41 +32,41 @@ pub(super) fn max_pool_2d(params: &MaxPool2d, io: &Io<'_>) {
     });
 }
 
-/// MAX_POOL_2D with windows of three columns: what a column's largest codes are, the next window
-/// need not find again.
+/// MAX_POOL_2D with windows of three by three that are `STEP` columns apart: what a column's
+/// largest codes are, the next window need not find again.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn max_of_three_columns(params: &MaxPool2d, input: &View<'_>, output: &Tile<'_>) {
+fn max_of_nine<const STEP: usize>(params: &MaxPool2d, input: &View<'_>, output: &Tile<'_>) {
     let window = &params.window;
     let (min, max) = (_mm512_set1_epi8(params.clamp.0), _mm512_set1_epi8(params.clamp.1));
-    let Layout { hwc, row_stride, pixel_stride } = input.layout();
-    let [down, across] = [row_stride, pixel_stride].map(|stride| stride as usize);
+    let (width, across) = (input.hwc().w as usize, input.layout().pixel_stride as usize);
     let step = output.layout().pixel_stride as usize;
     for y in output.rows() {
-        let rows = rows_or_columns(window, 0, y, hwc.h);
-        let cells = input.pixel_cells(rows.start, 0..1).as_ptr().cast::<i8>();
+        // A row outside the image is stood for by one inside, of which every window has one.
+        let inside = rows_or_columns(window, 0, y, input.hwc().h);
+        let row = |row: usize| inside.start + row.min(inside.len().saturating_sub(1));
+        let rows = [0, 1, 2].map(|tap| input.pixel_cells(row(tap), 0..1).as_ptr().cast::<i8>());
         let to = output.pixel(y, 0).as_ptr().cast_mut().cast::<i8>();
         for (done, channel) in output.channels().enumerate().step_by(BYTES) {
             let mask = first((output.channels().len() - done).min(BYTES));
             let largest_of = |column: usize| {
-                let mut from = cells.wrapping_add(column.wrapping_mul(across) + channel);
-                let mut largest = _mm512_set1_epi8(i8::MIN);
-                for _ in if column < hwc.w as usize { rows.clone() } else { 0..0 } {
-                    // SAFETY: a pixel of the image; the mask keeps to its channels.
-                    let codes = unsafe { _mm512_maskz_loadu_epi8(mask, from) };
-                    largest = _mm512_max_epi8(largest, codes);
-                    from = from.wrapping_add(down);
+                if column >= width {
+                    return _mm512_set1_epi8(i8::MIN);
                 }
-                largest
+                let at = column * across + channel;
+                // SAFETY: a pixel of the image; the mask keeps to its channels.
+                let codes =
+                    |row: *const i8| unsafe { _mm512_maskz_loadu_epi8(mask, row.wrapping_add(at)) };
+                _mm512_max_epi8(_mm512_max_epi8(codes(rows[0]), codes(rows[1])), codes(rows[2]))
             };
             let mut columns = [_mm512_setzero_si512(); 3];
             for x in output.columns() {
                 // Columns left of the image are behind its right end, too.
                 let start = window.source(1, x, 0);
                 let [b, c] = [1, 2].map(|tap| start.wrapping_add(tap));
-                columns = match window.stride[1] {
-                    1 if x > 0 => [columns[1], columns[2], largest_of(c)],
-                    2 if x > 0 => [columns[2], largest_of(b), largest_of(c)],
-                    _ => [start, b, c].map(&largest_of),
+                columns = match STEP {
+                    _ if x == 0 => [start, b, c].map(largest_of),
+                    1 => [columns[1], columns[2], largest_of(c)],
+                    _ => [columns[2], largest_of(b), largest_of(c)],
                 };
                 let [a, b, c] = columns;
                 let largest = _mm512_max_epi8(_mm512_max_epi8(a, b), c);
