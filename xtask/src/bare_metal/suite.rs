@@ -47,8 +47,12 @@ const LARGE: [&str; 2] = ["squeezenet10_real_int8", "mobilenet_v1_1.0_224_quant_
 const CPUS: [&str; 4] = ["cortex-a53", "cortex-a72", "cortex-a76", "max"];
 /// Clusters on one to eight cores.
 const CLUSTERS: [&[usize]; 4] = [&[1], &[1, 1], &[4, 2], &[4, 4]];
-/// Partitions of the network with three plans.
-const PLANS: [&str; 3] = ["c0*4 c1*4", "c0*1+c0*1+c0*1+c0*1 c1*4", "c0*2 c1*2 c0*2 c1*2"];
+/// Partitions of the network with three plans, on two, six and eight cores.
+const PLANS: [(&[usize], [&str; 3]); 3] = [
+    (&[1, 1], ["c0*1 c1*1", "c1*1 c0*1", "c0*1+c1*1"]),
+    (&[4, 2], ["c0*4 c1*2", "c0*1+c0*1+c0*1+c0*1 c1*2", "c0*2 c1*2 c0*2"]),
+    (&[4, 4], ["c0*4 c1*4", "c0*1+c0*1+c0*1+c0*1 c1*4", "c0*2 c1*2 c0*2 c1*2"]),
+];
 
 /// Most bytes of code and constants in an image with a small network linked in.
 const CODE_BYTES: u64 = 96 * 1024;
@@ -237,8 +241,14 @@ impl<'w> Suite<'w> {
                 }
             }
         }
-        for stages in PLANS {
-            cases.push(Case { stages: Some(stages), ..case(&small[0], &[4, 4], "cortex-a72") });
+        for (clusters, plans) in PLANS {
+            for cpu in CPUS {
+                if self.scope.all || (clusters == [4, 4] && cpu == "cortex-a72") {
+                    let plan =
+                        |stages| Case { stages: Some(stages), ..case(&small[0], clusters, cpu) };
+                    cases.extend(plans.map(plan));
+                }
+            }
         }
         cases.push(Case { el2: true, ..case(&small[0], &[4, 4], "cortex-a53") });
         let large = LARGE.map(find);
