@@ -15,8 +15,9 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::tensor::{Hwc, Region, Split};
 
 /// The part of an `output` that core `member` of `cores` computes: rows, or channels where
-/// that leaves a smaller largest part. Parts are disjoint and cover the output; some may be
-/// empty.
+/// that leaves a largest part that is smaller by at least an eighth. Channels that lie in one
+/// cache line are written by several cores, by turns, and half of what they are computed from
+/// comes from other cores. Parts are disjoint and cover the output; some may be empty.
 ///
 /// The runtime, the cost model and the simulator all use this function.
 #[must_use]
@@ -35,7 +36,7 @@ pub fn share(output: Hwc, split: Split, member: usize, cores: usize) -> Region {
         let at = |i: usize| n.saturating_mul(i).checked_div(cores).unwrap_or(0);
         at(member.min(cores))..at(member.saturating_add(1).min(cores))
     };
-    if by_channels < by_rows {
+    if by_channels.saturating_mul(8) <= by_rows.saturating_mul(7) {
         let steps = part(steps);
         let end = |i: usize| i.saturating_mul(step).min(c);
         Region { rows: 0..h, channels: end(steps.start)..end(steps.end) }
