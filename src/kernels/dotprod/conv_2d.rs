@@ -9,7 +9,8 @@ use core::ops::Range;
 
 use crate::kernels::neon::form::Codes;
 use crate::kernels::neon::memory::{
-    load_four, load_next, number_vectors, store_next, store_parts, vectors, whole,
+    load_four, load_next, load_numbers, load_two, number_vectors, store_next, store_parts, vectors,
+    whole,
 };
 use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::neon::{SCRATCH, elementwise};
@@ -24,6 +25,9 @@ const ROWS: usize = 4 * PART;
 
 /// Output pixels that are computed at once.
 const PART: usize = 5;
+
+/// Pixels of which 32 codes are loaded at once: for more there are no registers.
+const PAIRS: usize = 3;
 
 /// The kernel of [`PackedConv2d`].
 ///
@@ -90,6 +94,47 @@ fn multiply<const PART: i32>(sums: &mut [int32x4_t; 4], weights: [int8x16_t; 4],
     }
 }
 
+/// Adds to the sums of some pixels and sixteen columns the products of sixteen codes of each pixel
+/// by the next weights of the columns.
+///
+/// Inlined whatever it costs: else sums would go through memory. That is why the function has
+/// no `target_feature`.
+///
+/// # Safety
+///
+/// The weights are readable at `next`; the core has `sdot`.
+#[inline(always)]
+unsafe fn multiply_all<const R: usize>(
+    sums: &mut [[int32x4_t; 4]; R],
+    codes: &[int8x16_t; R],
+    next: &mut *const [int8x16_t; 4],
+) {
+    // SAFETY: the caller's promise.
+    let weights = unsafe { load_four(next) };
+    for (sums, &codes) in sums.iter_mut().zip(codes) {
+        // SAFETY: as above.
+        unsafe { multiply::<0>(sums, weights, codes) };
+    }
+    // SAFETY: as above.
+    let weights = unsafe { load_four(next) };
+    for (sums, &codes) in sums.iter_mut().zip(codes) {
+        // SAFETY: as above.
+        unsafe { multiply::<1>(sums, weights, codes) };
+    }
+    // SAFETY: as above.
+    let weights = unsafe { load_four(next) };
+    for (sums, &codes) in sums.iter_mut().zip(codes) {
+        // SAFETY: as above.
+        unsafe { multiply::<2>(sums, weights, codes) };
+    }
+    // SAFETY: as above.
+    let weights = unsafe { load_four(next) };
+    for (sums, &codes) in sums.iter_mut().zip(codes) {
+        // SAFETY: as above.
+        unsafe { multiply::<3>(sums, weights, codes) };
+    }
+}
+
 /// Rows of a tile, `R` at a time; what they share is set up once.
 ///
 /// # Safety
@@ -127,36 +172,41 @@ unsafe fn part<const R: usize>(
     let mut next = weights.as_ptr();
     debug_assert_eq!(weights.len(), columns.len() * job.inputs.runs() * steps * 4);
     for columns in columns {
-        let &[b0, b1, b2, b3, ..] = columns;
-        let mut sums = [[b0, b1, b2, b3]; R];
+        let mut sums = [[vdupq_n_s32(0); 4]; R];
+        for sums in &mut sums {
+            // SAFETY: the biases come first.
+            *sums = unsafe { load_numbers(columns.as_ptr()) };
+        }
         for starts in job.inputs.starts {
             let Some(mut inputs) = rows::<_, R>(starts, start) else { return };
-            for _ in 0..steps {
-                let mut codes = [vdupq_n_s8(0); R];
-                for (codes, input) in codes.iter_mut().zip(&mut inputs) {
+            for _ in 0..steps / 2 {
+                let (mut codes, mut later) = ([vdupq_n_s8(0); R], [vdupq_n_s8(0); R]);
+                let (pairs, single) = inputs.split_at_mut(PAIRS.min(R));
+                for ((codes, later), input) in codes.iter_mut().zip(&mut later).zip(pairs) {
+                    // SAFETY: 32 of the codes of a run.
+                    [*codes, *later] = unsafe { load_two(input) };
+                }
+                for (codes, input) in codes.iter_mut().skip(PAIRS).zip(&mut *single) {
                     // SAFETY: 16 of the codes of a run.
                     *codes = unsafe { load_next(input) };
                 }
                 // SAFETY: the next weights of sixteen columns.
-                let weights = unsafe { load_four(&mut next) };
-                for (sums, &codes) in sums.iter_mut().zip(&codes) {
-                    multiply::<0>(sums, weights, codes);
+                unsafe { multiply_all(&mut sums, &codes, &mut next) };
+                for (codes, input) in later.iter_mut().skip(PAIRS).zip(single) {
+                    // SAFETY: the 16 codes behind those.
+                    *codes = unsafe { load_next(input) };
                 }
                 // SAFETY: as above.
-                let weights = unsafe { load_four(&mut next) };
-                for (sums, &codes) in sums.iter_mut().zip(&codes) {
-                    multiply::<1>(sums, weights, codes);
+                unsafe { multiply_all(&mut sums, &later, &mut next) };
+            }
+            if !steps.is_multiple_of(2) {
+                let mut codes = [vdupq_n_s8(0); R];
+                for (codes, input) in codes.iter_mut().zip(&mut inputs) {
+                    // SAFETY: the last 16 codes of a run.
+                    *codes = unsafe { load_next(input) };
                 }
                 // SAFETY: as above.
-                let weights = unsafe { load_four(&mut next) };
-                for (sums, &codes) in sums.iter_mut().zip(&codes) {
-                    multiply::<2>(sums, weights, codes);
-                }
-                // SAFETY: as above.
-                let weights = unsafe { load_four(&mut next) };
-                for (sums, &codes) in sums.iter_mut().zip(&codes) {
-                    multiply::<3>(sums, weights, codes);
-                }
+                unsafe { multiply_all(&mut sums, &codes, &mut next) };
             }
         }
         let &[.., m0, m1, m2, m3, s0, s1, s2, s3] = columns;

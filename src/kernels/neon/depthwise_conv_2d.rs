@@ -383,6 +383,8 @@ impl Outputs<'_> {
         let codes = unsafe { self.scale.codes(sums, &self.multipliers) };
         let mut to = self.to.wrapping_add(at * self.to_step);
         if self.stored != BLOCK {
+            // SAFETY: as above.
+            let codes = codes.map(|codes| unsafe { whole(codes) });
             // SAFETY: the codes of some outputs.
             return unsafe { store_part_steps(to, self.to_step, &codes, self.stored) };
         }

@@ -1,6 +1,7 @@
 //! ADD, MUL and LOOKUP, sixteen elements at a time.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use super::memory::{load_next, load_part, store_next, store_part, vectors, whole};
 use super::scale::{Multipliers, Scale, shifted_right};
@@ -19,12 +20,14 @@ use crate::weights::Weights;
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn each_vector<const N: usize>(
-    mut from: [*const i8; N],
+    from: [*const i8; N],
     mut to: *mut i8,
     len: usize,
     compute: impl Fn([int8x16_t; N]) -> int8x16_t,
 ) {
     let mut codes = [vdupq_n_s8(0); N];
+    // A copy, which stays in registers.
+    let mut from = from;
     for _ in 0..len / 16 {
         for (codes, from) in codes.iter_mut().zip(&mut from) {
             // SAFETY: 16 of the codes.
@@ -48,21 +51,24 @@ pub(super) unsafe fn each_vector<const N: usize>(
 pub(in crate::kernels) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     // What an input of the larger scale is multiplied by.
     let is_half = |term: &Term| term.multiplier == Multiplier { mantissa: 1 << 30, shift: 0 };
-    let is_short = |multiplier: Multiplier| multiplier.shift < 0;
+    let is_short = |term: &Term| term.multiplier.shift < 0;
     let [a, b] = &params.terms;
     let swap = is_half(a);
     let [first, second] = if swap { [b, a] } else { [a, b] };
     let rectifies = params.output.min >= params.output.zero_point;
     let run = match is_half(second) {
-        true if is_half(first) => add_run::<true, true, true>,
-        true if is_short(first.multiplier) && rectifies => add_run::<false, true, false>,
-        true if is_short(first.multiplier) => add_run::<false, true, true>,
-        false if is_short(first.multiplier) && is_short(second.multiplier) => {
-            add_run::<false, false, true>
+        true if is_half(first) => add_run::<true, true, true, true>,
+        // What a rectifier left has no negative codes.
+        true if is_short(first) && rectifies && first.zero_point == i8::MIN => {
+            add_run::<false, true, false, false>
         }
+        true if is_short(first) && rectifies => add_run::<false, true, true, false>,
+        true if is_short(first) => add_run::<false, true, true, true>,
+        false if is_short(first) && is_short(second) => add_run::<false, false, true, true>,
         _ => return reference::add(params, weights, io),
     };
-    let is_done = is_short(params.multiplier)
+    // A term is less than 2^27.
+    let is_done = params.multiplier.shift <= -13
         && each_pointer(io, |[a, b], to, len| {
             let from = if swap { [b, a] } else { [a, b] };
             // SAFETY: `each_pointer` gives codes to read and write; every core has the instructions.
@@ -74,14 +80,15 @@ pub(in crate::kernels) fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) 
 }
 
 /// Adds `len` elements. A term whose multiplier is one half is marked by `HALF_A` or `HALF_B`;
-/// the others and the output are shifted right; without `TIES`, negative sums become the least
-/// code, however they are rounded.
+/// the others and the output are shifted right, the output by at least 13 bits. Without `TIES`,
+/// negative sums become the least code, however they are rounded; without `TIES_A`, the first
+/// term has no negative codes.
 ///
 /// # Safety
 ///
 /// As many codes are readable in `from` and writable at `to`.
 #[target_feature(enable = "neon")]
-unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
+unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES_A: bool, const TIES: bool>(
     params: &Add,
     [a, b]: [&Term; 2],
     from: [*const i8; 2],
@@ -93,12 +100,13 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
     let multipliers = Multipliers::all(params.multiplier).kept();
     let [a, b] = [a, b].map(|term| Addend {
         zero_point: whole(vdupq_n_s8(term.zero_point)),
+        half: vdupq_n_s16(i16::MIN),
         multipliers: Multipliers::all(term.multiplier).kept(),
     });
     let sum = |[codes_a, codes_b]: [int8x16_t; 2]| {
         let zero = [vdupq_n_s32(0); 4];
-        let sums = b.plus::<HALF_B>(a.plus::<HALF_A>(zero, codes_a), codes_b);
-        let [codes] = scale.narrowed([shifted_right::<TIES>(sums, &multipliers)]);
+        let sums = b.plus::<HALF_B, true>(a.plus::<HALF_A, TIES_A>(zero, codes_a), codes_b);
+        let [codes] = scale.narrowed::<true, _>([shifted_right::<TIES>(sums, &multipliers)]);
         codes
     };
     // SAFETY: the caller's promise.
@@ -108,25 +116,30 @@ unsafe fn add_run<const HALF_A: bool, const HALF_B: bool, const TIES: bool>(
 /// A [`Term`] in registers.
 struct Addend {
     zero_point: int8x16_t,
+    /// -2^15.
+    half: int16x8_t,
     multipliers: Multipliers,
 }
 
 impl Addend {
-    /// Adds sixteen elements to `sums`.
+    /// Adds sixteen elements to `sums`; `TIES` is as in [`shifted_right`].
     #[inline]
     #[target_feature(enable = "neon")]
-    fn plus<const HALF: bool>(&self, sums: [int32x4_t; 4], codes: int8x16_t) -> [int32x4_t; 4] {
+    fn plus<const HALF: bool, const TIES: bool>(
+        &self,
+        sums: [int32x4_t; 4],
+        codes: int8x16_t,
+    ) -> [int32x4_t; 4] {
         let [low, high] = steps(codes, self.zero_point);
         let [a, b, c, d] = sums;
         if HALF {
             // 19 bits to the left: 4, and a product with 2^15, whose negative is a 16-bit number.
             let (low, high) = (vshlq_n_s16::<4>(low), vshlq_n_s16::<4>(high));
-            let factor = vdupq_n_s16(i16::MIN);
             return [
-                vmlsl_s16(a, vget_low_s16(low), vget_low_s16(factor)),
-                vmlsl_high_s16(b, low, factor),
-                vmlsl_s16(c, vget_low_s16(high), vget_low_s16(factor)),
-                vmlsl_high_s16(d, high, factor),
+                less(a, low, self.half),
+                less_high(b, low, self.half),
+                less(c, high, self.half),
+                less_high(d, high, self.half),
             ];
         }
         // 20 bits to the left.
@@ -137,9 +150,44 @@ impl Addend {
             vshll_n_s16::<15>(vget_low_s16(high)),
             vshll_high_n_s16::<15>(high),
         ];
-        let [e, f, g, h] = shifted_right::<true>(steps, &self.multipliers);
+        let [e, f, g, h] = shifted_right::<TIES>(steps, &self.multipliers);
         [vaddq_s32(a, e), vaddq_s32(b, f), vaddq_s32(c, g), vaddq_s32(d, h)]
     }
+}
+
+/// `sums` less the products of the lower halves; of the known factor that they have here, the
+/// compiler would make shifts, and additions besides.
+#[inline]
+#[target_feature(enable = "neon")]
+fn less(mut sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
+    // SAFETY: reads and writes registers only.
+    unsafe {
+        asm!(
+            "smlsl {sums:v}.4s, {a:v}.4h, {b:v}.4h",
+            sums = inout(vreg) sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// As [`less`] for the upper halves.
+#[inline]
+#[target_feature(enable = "neon")]
+fn less_high(mut sums: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
+    // SAFETY: reads and writes registers only.
+    unsafe {
+        asm!(
+            "smlsl2 {sums:v}.4s, {a:v}.8h, {b:v}.8h",
+            sums = inout(vreg) sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// Codes less their zero point.
@@ -152,6 +200,7 @@ fn steps(codes: int8x16_t, zero_point: int8x16_t) -> [int16x8_t; 2] {
 /// The kernel of [`Mul`].
 pub(super) fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
     let run = if params.output.rectifies() { mul_run::<false> } else { mul_run::<true> };
+    // A product has 17 bits.
     let is_done = params.multiplier.shift < 0
         && each_pointer(io, |from, to, len| {
             // SAFETY: `each_pointer` gives codes to read and write; every core has the
@@ -181,7 +230,7 @@ unsafe fn mul_run<const TIES: bool>(params: &Mul, from: [*const i8; 2], to: *mut
             vmull_s16(vget_low_s16(c), vget_low_s16(d)),
             vmull_high_s16(c, d),
         ];
-        let [codes] = scale.narrowed([shifted_right::<TIES>(products, &multipliers)]);
+        let [codes] = scale.narrowed::<true, _>([shifted_right::<TIES>(products, &multipliers)]);
         codes
     };
     // SAFETY: the caller's promise.

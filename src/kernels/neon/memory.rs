@@ -30,6 +30,28 @@ pub(in crate::kernels) unsafe fn load_next(from: &mut *const i8) -> int8x16_t {
     codes
 }
 
+/// Loads 32 codes and moves `from` past them.
+///
+/// # Safety
+///
+/// 32 bytes are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_two(from: &mut *const i8) -> [int8x16_t; 2] {
+    let (a, b): (int8x16_t, int8x16_t);
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{from}], #32",
+            a = lateout(vreg) a,
+            b = lateout(vreg) b,
+            from = inout(reg) *from,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    [a, b]
+}
+
 /// Loads 16 codes and moves `from` by `step` bytes.
 ///
 /// # Safety
@@ -374,7 +396,7 @@ pub(in crate::kernels) fn vectors(codes: &[i8]) -> &[int8x16_t] {
 pub(in crate::kernels) unsafe fn load_four(from: &mut *const [int8x16_t; 4]) -> [int8x16_t; 4] {
     let (a, b, c, d): (int8x16_t, int8x16_t, int8x16_t, int8x16_t);
     // SAFETY: the caller's promise; nothing is written. The instruction wants neighbouring
-    // registers.
+    // registers; it is not `pure`, so that it comes when what was in them has been used.
     unsafe {
         asm!(
             "ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{from}], #64",
@@ -383,7 +405,32 @@ pub(in crate::kernels) unsafe fn load_four(from: &mut *const [int8x16_t; 4]) -> 
             out("v30") c,
             out("v31") d,
             from = inout(reg) *from,
-            options(pure, readonly, nostack, preserves_flags),
+            options(readonly, nostack, preserves_flags),
+        );
+    }
+    [a, b, c, d]
+}
+
+/// Loads four vectors of numbers, anew each time: the compiler would copy those it has.
+///
+/// # Safety
+///
+/// They are readable there.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::kernels) unsafe fn load_numbers(from: *const int32x4_t) -> [int32x4_t; 4] {
+    let (a, b, c, d): (int32x4_t, int32x4_t, int32x4_t, int32x4_t);
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{from}]",
+            "ldp {c:q}, {d:q}, [{from}, #32]",
+            a = out(vreg) a,
+            b = out(vreg) b,
+            c = lateout(vreg) c,
+            d = lateout(vreg) d,
+            from = in(reg) from,
+            options(readonly, nostack, preserves_flags),
         );
     }
     [a, b, c, d]

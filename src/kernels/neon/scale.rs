@@ -113,21 +113,21 @@ impl Scale {
             }
         }
         // SAFETY: as above.
-        unsafe { self.narrowed(sums) }
+        unsafe { self.narrowed::<false, _>(sums) }
     }
 
-    /// The codes of numbers that have been scaled.
+    /// The codes of numbers that have been scaled; `FIT` says that they are 16-bit numbers.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(in crate::kernels) fn narrowed<const N: usize>(
+    pub(in crate::kernels) fn narrowed<const FIT: bool, const N: usize>(
         &self,
         sums: [[int32x4_t; 4]; N],
     ) -> [int8x16_t; N] {
         let zero_point = self.zero_point;
         let mut codes = [vdupq_n_s8(0); N];
         for (codes, &[a, b, c, d]) in codes.iter_mut().zip(&sums) {
-            let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero_point);
-            let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero_point);
+            let low = vqaddq_s16(halved::<FIT>(a, b), zero_point);
+            let high = vqaddq_s16(halved::<FIT>(c, d), zero_point);
             *codes = vqmovn_high_s16(vqmovn_s16(low), high);
         }
         if self.clamps {
@@ -136,6 +136,17 @@ impl Scale {
             }
         }
         codes
+    }
+}
+
+/// Numbers in 16 bits, saturated unless they `FIT`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn halved<const FIT: bool>(low: int32x4_t, high: int32x4_t) -> int16x8_t {
+    if FIT {
+        vuzp1q_s16(vreinterpretq_s16_s32(low), vreinterpretq_s16_s32(high))
+    } else {
+        vqmovn_high_s32(vqmovn_s32(low), high)
     }
 }
 

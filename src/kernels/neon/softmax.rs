@@ -75,7 +75,7 @@ unsafe fn pixel(table: Exponentials<'_>, from: *const i8, to: *mut i8, len: usiz
     for start in starts() {
         let exponentials = look_up(table, max, load(start));
         let steps = exponentials.map(|e| vrshlq_s32(vqrdmulhq_s32(e, reciprocal), shift));
-        let [codes] = scale.narrowed([steps]);
+        let [codes] = scale.narrowed::<false, _>([steps]);
         // SAFETY: a vector of the channels.
         unsafe { store_next(&mut to.wrapping_add(start), codes) };
     }
