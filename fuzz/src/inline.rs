@@ -56,10 +56,12 @@ impl Event for Count {
         self.0.fetch_add(1, Ordering::Release);
     }
 
-    fn wait(&self, seen: u32, _deadline: Ticks) {
+    fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
         if self.count() == seen {
+            deadline()?;
             yield_with(Worked::Ok(()));
         }
+        Some(())
     }
 }
 

@@ -50,7 +50,9 @@ impl Event for Counter {
         self.0.fetch_add(1, Ordering::Release);
     }
 
-    fn wait(&self, _seen: u32, _deadline: Ticks) {}
+    fn wait(&self, _seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
+        deadline().map(drop)
+    }
 }
 
 type Pipe = Pipeline<'static, Bare>;
