@@ -93,19 +93,18 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         None
     }
 
-    /// The leader takes frames from the team's lane and hands them on. With none to take, it
+    /// The leader takes frames from the team's queue and hands them on. With none to take, it
     /// has an eye on the other teams.
     fn lead(&self, team: &TeamState<'a, P>, beside: &mut dyn FnMut() -> Ticks) {
-        let Some(queue) = self.queues.get(team.cluster) else { return };
         let mut free_since = P::now();
         loop {
             let next_call = beside();
-            let seen = queue.pushed().count();
+            let seen = team.queue.pushed().count();
             if self.is_stopped() {
                 return;
             }
-            let Some(frame) = queue.pop(team.lane) else {
-                queue.pushed().wait(seen, || Some(self.watch().min(next_call)));
+            let Some(frame) = team.queue.pop() else {
+                team.queue.pushed().wait(seen, || Some(self.watch().min(next_call)));
                 continue;
             };
             let begun = P::now();
@@ -114,12 +113,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 return;
             }
             let ended = P::now();
-            let counters = &team.counters;
-            counters.frames.fetch_add(1, Ordering::Relaxed);
             let busy = ended.since(begun);
-            counters.busy.fetch_add(busy.0, Ordering::Relaxed);
+            team.counters.add(busy, begun.since(free_since));
             team.load.pace.add(busy);
-            counters.starved.fetch_add(begun.since(free_since).0, Ordering::Relaxed);
             free_since = ended;
             team.load.outstanding.fetch_sub(1, Ordering::Relaxed);
             self.dispatch(team.stage.saturating_add(1), frame);

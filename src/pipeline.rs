@@ -1,7 +1,7 @@
 //! Slots, admission and order: the API a program calls.
 //!
 //! ```text
-//!  acquire ─▶ fill ─▶ submit ─▶ lanes of stage 0 ─▶ … ─▶ last stage ─▶ poll ─▶ release
+//!  acquire ─▶ fill ─▶ submit ─▶ queues of stage 0 ─▶ … ─▶ last stage ─▶ poll ─▶ release
 //!     ▲                                                                          │
 //!     └──────────────────────────── empty slot ◀─────────────────────────────────┘
 //! ```
@@ -20,14 +20,14 @@ use crate::kernels::{KernelTable, Path};
 use crate::model::{Model, Port, TensorId};
 use crate::plan::{self as planned, Demand, Home, MAX_SLOTS, Plan, PlanError, Stage};
 use crate::platform::{Event, Platform, Ticks};
-use crate::queue::{CachePadded, ClusterQueue, Lane};
+use crate::queue::{CachePadded, SpinQueue};
 use crate::region::{OutOfMemory, Region};
 pub use crate::stats::StageStats;
 use crate::stats::{Counters, Load, Pace, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::team::{Member, Team};
-use crate::topology::{CoreId, MAX_CLUSTERS, Topology};
+use crate::topology::{CoreId, Topology};
 use crate::weights::ALIGNMENT;
 
 /// Number of a frame in the order of submission, wrapping.
@@ -207,8 +207,7 @@ impl From<OutOfMemory> for PipelineError {
 pub(crate) struct TeamState<'a, P: Platform> {
     pub(crate) team: Team<'a, P>,
     pub(crate) stage: usize,
-    pub(crate) cluster: usize,
-    pub(crate) lane: usize,
+    pub(crate) queue: SpinQueue<Frame<'a>, MAX_SLOTS, P>,
     pub(crate) kernels: &'a KernelTable,
     /// A bit for each member that has come.
     pub(crate) come: AtomicU64,
@@ -235,7 +234,6 @@ pub struct Pipeline<'a, P: Platform> {
     pub(crate) model: &'a Model<'a>,
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) topology: Topology,
-    pub(crate) queues: &'a [ClusterQueue<'a, Frame<'a>, MAX_SLOTS, P>],
     pub(crate) teams: &'a [TeamState<'a, P>],
     pub(crate) stall_timeout: Ticks,
     gate: CachePadded<SpinMutex<Gate<'a>, P::Relax>>,
@@ -285,9 +283,6 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let cores = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
         let mut members: &[_] =
             region.slice(cores, |_| Ok::<_, OutOfMemory>(CachePadded(Member::new())))?;
-        let mut lanes = region.slice(plan.teams.len(), |_| Ok::<_, OutOfMemory>(Lane::new()))?;
-
-        let mut lanes_used = [0usize; MAX_CLUSTERS];
         let teams = region.slice(plan.teams.len(), |i| {
             let unknown = PipelineError::Plan(PlanError::Cores { team: i as u16 });
             let planned = plan.teams.get(i).ok_or(unknown)?;
@@ -297,13 +292,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let arena_bytes = (stage.arena_bytes as usize).next_multiple_of(ALIGNMENT);
             let arena = arenas.split_off_mut(..arena_bytes).ok_or(unknown)?;
             let members = members.split_off(..planned.cores.into()).ok_or(unknown)?;
-            let cluster = usize::from(planned.cluster.0);
-            let lane = lanes_used.get_mut(cluster).ok_or(unknown)?;
-            let state = TeamState {
+            Ok::<_, PipelineError>(TeamState {
                 team: Team::new(arena, slot_bytes, members),
                 stage: index,
-                cluster,
-                lane: *lane,
+                queue: SpinQueue::new(),
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
                 come: AtomicU64::new(0),
                 load: CachePadded(Load {
@@ -312,20 +304,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                     progress: Progress::default(),
                 }),
                 counters: CachePadded::default(),
-            };
-            *lane = lane.saturating_add(1);
-            Ok::<_, PipelineError>(state)
-        })?;
-        let queues = region.slice(plan.needs.paths.len(), |cluster| {
-            let count = lanes_used.get(cluster).copied().unwrap_or(0);
-            let lanes = lanes.split_off_mut(..count).unwrap_or_default();
-            Ok::<_, OutOfMemory>(ClusterQueue::new(lanes))
+            })
         })?;
         Ok(Self {
             model,
             plan,
             topology: topology.clone(),
-            queues,
             teams,
             stall_timeout: Ticks(P::tick_hz().saturating_mul(STALL_SECONDS)),
             gate: CachePadded(SpinMutex::new(Gate {
@@ -372,11 +356,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         }
         (demand.arena_bytes as usize)
             .saturating_add(of::<CachePadded<Member<P>>>(demand.cores))
-            .saturating_add(of::<Lane<Frame<'_>, MAX_SLOTS>>(demand.teams))
             .saturating_add(of::<TeamState<'_, P>>(demand.teams))
-            .saturating_add(of::<ClusterQueue<'_, Frame<'_>, MAX_SLOTS, P>>(demand.clusters))
-            // Alignment of the slots, which are whole multiples, and of the five tables.
-            .saturating_add(6 * align_of::<CachePadded<u8>>())
+            // Alignment of the slots, which are whole multiples, of the arenas and the two tables.
+            .saturating_add(4 * align_of::<CachePadded<u8>>())
     }
 
     /// Bytes of memory that the artefact in `bytes` takes on this platform, whichever of its
@@ -439,7 +421,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             .iter()
             .filter(|team| team.stage == 0 && team.load.outstanding.load(Ordering::Relaxed) > 0)
             .find_map(|team| {
-                let frame = self.queues.get(team.cluster)?.pop(team.lane)?;
+                let frame = team.queue.pop()?;
                 team.load.outstanding.fetch_sub(1, Ordering::Relaxed);
                 Some(frame)
             })?;
@@ -510,7 +492,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         self.gate().open = false;
         // Release: pairs with `is_stopped`.
         self.stopped.store(true, Ordering::Release);
-        self.queues.iter().for_each(|queue| queue.pushed().signal());
+        self.teams.iter().for_each(|team| team.queue.pushed().signal());
         self.teams.iter().for_each(|team| team.team.wake());
         self.freed.signal();
         self.finished.signal();
@@ -574,10 +556,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 }
                 // Release: who sees that there is work (in `watch`) sees since when.
                 team.load.outstanding.fetch_add(1, Ordering::Release);
-                if let Some(queue) = self.queues.get(team.cluster) {
-                    // A lane has room for every slot there is.
-                    let _ = queue.push(team.lane, frame);
-                }
+                // A queue has room for every slot there is.
+                let _ = team.queue.push(frame);
             }
             None => {
                 let _ = self.gate().done.push(frame);
@@ -605,13 +585,15 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let deadline = wait.deadline();
         loop {
             let seen = event.count();
-            if let Some(error) = self.failure() {
+            // What fails stops, too: most calls need not look for a failure.
+            let stopped = self.is_stopped();
+            if stopped && let Some(error) = self.failure() {
                 return Err(CallError::Failed(error));
             }
             if let Some(found) = attempt()? {
                 return Ok(found);
             }
-            if self.is_stopped() {
+            if stopped {
                 return Err(CallError::Stopped);
             }
             if wait == Wait::Never || P::now() >= deadline {

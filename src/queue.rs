@@ -1,8 +1,8 @@
-//! The per-cluster spin queue: one lock, one lane per team.
+//! The spin queue that a team takes its frames from.
 //!
-//! A queue lies in memory that only its cluster polls. Handing something over is one push
-//! into a lane of the receiver's cluster; a lane has room for everything that can ever be
-//! handed over, so nobody waits on a full queue.
+//! A cluster has one for each of its teams, in memory that only the team polls: a cluster that
+//! works as one team has one queue. Handing something over is one push; there is room for
+//! everything that can ever be handed over, so nobody waits on a full queue.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -26,46 +26,43 @@ impl<T> Deref for CachePadded<T> {
     }
 }
 
-/// First in, first out, for one team.
-pub type Lane<T, const N: usize> = Deque<T, N>;
-
-/// The lanes of the teams of one cluster.
-pub struct ClusterQueue<'a, T, const N: usize, P: Platform> {
-    lanes: CachePadded<SpinMutex<&'a mut [Lane<T, N>], P::Relax>>,
+/// First in, first out, of at most `N` items. The lock and the event lie in lines of their own, so
+/// that a team that waits does not hold up who pushes.
+pub struct SpinQueue<T, const N: usize, P: Platform> {
+    items: CachePadded<SpinMutex<Deque<T, N>, P::Relax>>,
     pushed: CachePadded<P::Event>,
 }
 
-impl<T, const N: usize, P: Platform> fmt::Debug for ClusterQueue<'_, T, N, P> {
+impl<T, const N: usize, P: Platform> fmt::Debug for SpinQueue<T, N, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterQueue").finish_non_exhaustive()
+        f.debug_struct("SpinQueue").finish_non_exhaustive()
     }
 }
 
-impl<'a, T, const N: usize, P: Platform> ClusterQueue<'a, T, N, P> {
-    /// A queue of these lanes.
+impl<T, const N: usize, P: Platform> SpinQueue<T, N, P> {
+    /// An empty queue.
     #[must_use]
-    pub fn new(lanes: &'a mut [Lane<T, N>]) -> Self {
-        Self { lanes: CachePadded(SpinMutex::new(lanes)), pushed: CachePadded(P::Event::new()) }
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let items = CachePadded(SpinMutex::new(Deque::new()));
+        Self { items, pushed: CachePadded(P::Event::new()) }
     }
 
-    /// Appends `item` to `lane` and wakes the cluster.
+    /// Appends `item` and wakes the team.
     ///
     /// # Errors
     ///
-    /// Gives the item back when there is no such lane or it is full.
-    pub fn push(&self, lane: usize, item: T) -> Result<(), T> {
-        match self.lanes.lock().get_mut(lane) {
-            Some(lane) => lane.push_back(item)?,
-            None => return Err(item),
-        }
+    /// Gives the item back when the queue is full.
+    pub fn push(&self, item: T) -> Result<(), T> {
+        self.items.lock().push_back(item)?;
         self.pushed.signal();
         Ok(())
     }
 
-    /// Takes the oldest item of `lane`, if there is one.
+    /// Takes the oldest item, if there is one.
     #[must_use]
-    pub fn pop(&self, lane: usize) -> Option<T> {
-        self.lanes.lock().get_mut(lane)?.pop_front()
+    pub fn pop(&self) -> Option<T> {
+        self.items.lock().pop_front()
     }
 
     /// Signalled with every push.
@@ -81,17 +78,13 @@ mod tests {
     use crate::platform::hosted::Hosted;
 
     #[test]
-    fn lanes_keep_their_order_and_refuse_when_full() {
-        let mut lanes = [Lane::new(), Lane::new()];
-        let queue = ClusterQueue::<u32, 2, Hosted>::new(&mut lanes);
+    fn keeps_the_order_and_refuses_when_full() {
+        let queue = SpinQueue::<u32, 2, Hosted>::new();
         let seen = queue.pushed().count();
-        assert_eq!(queue.push(0, 1), Ok(()));
+        assert_eq!(queue.push(1), Ok(()));
         assert_ne!(queue.pushed().count(), seen);
-        assert_eq!(queue.push(1, 9), Ok(()));
-        assert_eq!(queue.push(0, 2), Ok(()));
-        assert_eq!(queue.push(0, 3), Err(3));
-        assert_eq!(queue.push(2, 4), Err(4));
-        assert_eq!([queue.pop(0), queue.pop(0), queue.pop(0)], [Some(1), Some(2), None]);
-        assert_eq!(queue.pop(1), Some(9));
+        assert_eq!(queue.push(2), Ok(()));
+        assert_eq!(queue.push(3), Err(3));
+        assert_eq!([queue.pop(), queue.pop(), queue.pop()], [Some(1), Some(2), None]);
     }
 }

@@ -36,6 +36,16 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Another frame. Only the leader calls this, so that nothing need be added in one go.
+    pub(crate) fn add(&self, busy: Ticks, starved: Ticks) {
+        let add = |counter: &AtomicU64, more| {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        };
+        add(&self.frames, 1);
+        add(&self.busy, busy.0);
+        add(&self.starved, starved.0);
+    }
+
     pub(crate) fn read(&self) -> StageStats {
         StageStats {
             frames: self.frames.load(Ordering::Relaxed),
@@ -64,7 +74,7 @@ impl Progress {
 /// What a team has to do. In one cache line, because who deals it a frame writes all of it.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// Frames in the lane or at work.
+    /// Frames in the queue or at work.
     pub(crate) outstanding: AtomicU32,
     pub(crate) pace: Pace,
     pub(crate) progress: Progress,

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! In rounds, of which the median counts, a network runs as two teams of a core each, beside it
-//! as two pipelines of one core each at the same time; and as two stages, beside it the layers of
-//! each stage alone on a core, one frame at a time, while the other core computes frames of its own.
+//! as two pipelines of one core each at the same time; and as two stages, beside it each stage
+//! alone on a core, while the other core computes frames of its own: the sum of its layers, one
+//! frame at a time, and for the first stage what a pipeline of one core takes to be fed.
 
 use std::slice::from_ref;
 use std::thread;
@@ -17,7 +18,7 @@ use pipeit_rt::platform::hosted::{HostCluster, Machine};
 use pipeit_tool::commands::CommandError;
 use pipeit_tool::layer_times::layer_times;
 use pipeit_tool::load::from_bytes;
-use pipeit_tool::measure::{Length, measure};
+use pipeit_tool::measure::{Length, Measurement, measure};
 use pipeit_tool::noise::Noise;
 use pipeit_tool::partition::Partition;
 use pipeit_tool::planning::{Planner, PlanningError};
@@ -27,8 +28,8 @@ use pipeit_tool::{artefact, report};
 
 /// Rounds of each measurement.
 const ROUNDS: usize = 5;
-/// Seconds of each.
-const SECONDS: f64 = 0.5;
+/// How long each takes.
+const TIME: Duration = Duration::from_millis(500);
 
 /// A network on cores.
 struct Subject<'a> {
@@ -38,14 +39,17 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Frames per second.
-    fn rate(&self, partition: &Partition, machine: &Machine) -> Result<f64, CommandError> {
-        let plan = self.planner.plan(partition, machine, None)?;
+    /// What a plan gives.
+    fn measure(&self, stages: &Partition, machine: &Machine) -> Result<Measurement, CommandError> {
+        let plan = self.planner.plan(stages, machine, None)?;
         let plan = plan.check(self.model).map_err(PlanningError::from)?;
-        let length = Length { seconds: SECONDS, frames: 0 };
-        let measured =
-            measure(&plan, machine, length, |_, frame| fill(frame, &self.frame), |_, _| {})??;
-        Ok(measured.frames_per_second())
+        let length = Length { time: TIME, frames: 0 };
+        Ok(measure(&plan, machine, length, |_, frame| fill(frame, &self.frame), |_, _| {})??)
+    }
+
+    /// Frames per second.
+    fn rate(&self, stages: &Partition, machine: &Machine) -> Result<f64, CommandError> {
+        Ok(self.measure(stages, machine)?.frames_per_second())
     }
 
     /// Frames per second of two pipelines of a core each, at the same time.
@@ -67,20 +71,37 @@ impl Subject<'_> {
         cores: &[Machine; 2],
     ) -> Result<f64, CommandError> {
         let cuts = stages.cut(&self.planner.costs(both)?)?;
-        let mut slowest = 0u64;
+        let one_core = Partition::one_core();
+        let mut slowest = 0.0;
         for (index, layers) in cuts.into_iter().enumerate() {
-            let plan = self.planner.plan(&Partition::one_core(), &cores[index], Some(1))?;
+            let plan = self.planner.plan(&one_core, &cores[index], Some(1))?;
             let plan = plan.check(self.model).map_err(PlanningError::from)?;
-            let times = thread::scope(|scope| {
-                scope.spawn(|| self.rate(&Partition::one_core(), &cores[1 - index]));
-                let length = Duration::from_secs_f64(SECONDS);
-                layer_times(&plan, &cores[index], from_ref(&self.frame), length)
-            })?;
+            let times = beside(
+                || self.rate(&one_core, &cores[1 - index]),
+                || layer_times(&plan, &cores[index], from_ref(&self.frame), TIME),
+            )?;
             let medians = times.iter().map(|times| times[times.len() / 2]);
-            slowest = slowest.max(medians.skip(layers.start.into()).take(layers.len()).sum());
+            let sum: u64 = medians.skip(layers.start.into()).take(layers.len()).sum();
+            let mut seconds = sum as f64 / 1e9;
+            if index == 0 {
+                let fed = beside(
+                    || self.rate(&one_core, &cores[1]),
+                    || self.measure(&one_core, &cores[0]),
+                )?;
+                seconds += fed.stages[0].starved / fed.frames_per_second();
+            }
+            slowest = f64::max(slowest, seconds);
         }
-        Ok(1e9 / slowest as f64)
+        Ok(1.0 / slowest)
     }
+}
+
+/// What `body` gives while `other` runs on a thread of its own.
+fn beside<T, U: Send>(other: impl FnOnce() -> U + Send, body: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        scope.spawn(other);
+        body()
+    })
 }
 
 fn main() -> Result<(), CommandError> {

@@ -1,5 +1,7 @@
 //! Plans measured against each other, in rounds: what disturbs one disturbs all.
 
+use std::time::Duration;
+
 use pipeit_planner::explain::rank;
 use pipeit_planner::explore::{Explorer, all_plans};
 use pipeit_planner::plan::Plan;
@@ -17,7 +19,7 @@ use crate::search::Found;
 use crate::session::fill;
 
 /// Seconds that each plan runs per round.
-const SECONDS: f64 = 0.2;
+const TIME: Duration = Duration::from_millis(200);
 /// Rounds over all plans, and over the fastest and the one picked.
 const ROUNDS: usize = 5;
 const FINAL_ROUNDS: usize = 9;
@@ -132,7 +134,7 @@ fn measure_some(
     for _ in 0..rounds {
         for &index in which {
             let plan = plans[index].check(planner.model)?;
-            let length = Length { seconds: SECONDS, frames: 0 };
+            let length = Length { time: TIME, frames: 0 };
             let next = |_, frame: &mut InputFrame<'_, '_, Hosted>| fill(frame, &frames);
             let measured = measure(&plan, machine, length, next, |_, _| {})??;
             period_ns[index] = period_ns[index].min(1e9 / measured.frames_per_second());

@@ -64,9 +64,9 @@ pub fn balance(loads: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Length {
-    /// Seconds, after a warm-up of a tenth of it in which every team has seen a frame; longer
+    /// The time, after a warm-up of a tenth of it in which every team has seen a frame; longer
     /// where it takes longer to finish six frames per team.
-    pub seconds: f64,
+    pub time: Duration,
     /// Frames to send at least, those of the warm-up included.
     pub frames: usize,
 }
@@ -74,6 +74,11 @@ pub struct Length {
 /// How long the core that feeds a pipeline waits for a frame before it looks for results: other
 /// cores do not wake it when they are through with one.
 const PATIENCE: Duration = Duration::from_micros(20);
+
+/// What every stage has done so far.
+fn stats(pipeline: &Pipeline<'_, Hosted>) -> Vec<StageStats> {
+    (0..).map_while(|stage| pipeline.stats(stage)).collect()
+}
 
 /// The frames counted.
 struct Window {
@@ -105,23 +110,29 @@ where
     /// Takes all results there are, and sends as many frames as find room; says whether there is
     /// more to do.
     fn step(&mut self, pipeline: &Pipeline<'_, Hosted>) -> Result<bool, CallError> {
+        // Asked once: a look at the clock takes as long as handing over a frame.
+        let now = Instant::now();
         while self.taken < self.started.len() {
             match pipeline.poll(Wait::Never) {
-                Ok(frame) => self.finish(pipeline, &frame),
+                Ok(frame) => self.finish(now, pipeline, &frame),
                 Err(CallError::TimedOut) => break,
                 Err(error) => return Err(error),
             }
         }
-        while !self.is_over(pipeline) {
+        while !self.is_over(now, pipeline) {
             match pipeline.acquire(Admission::Block(Wait::Never)) {
                 Ok(mut frame) => {
-                    (self.fill)(self.started.len(), &mut frame);
-                    self.started.push(Instant::now());
+                    self.started.push(now);
+                    (self.fill)(self.started.len() - 1, &mut frame);
                     frame.submit()?;
                 }
                 Err(CallError::TimedOut) => return Ok(true),
                 Err(error) => return Err(error),
             }
+        }
+        // Once: reading what another core counts takes time from both.
+        if let Some(window) = self.window.as_mut().filter(|window| window.after.is_empty()) {
+            window.after = stats(pipeline);
         }
         Ok(self.taken < self.started.len())
     }
@@ -132,29 +143,30 @@ where
     }
 
     /// Whether enough frames have been sent.
-    fn is_over(&self, pipeline: &Pipeline<'_, Hosted>) -> bool {
+    fn is_over(&self, now: Instant, pipeline: &Pipeline<'_, Hosted>) -> bool {
         let (sent, least) = (self.started.len(), 6 * Self::warm_up(pipeline));
-        let time = Duration::from_secs_f64(self.length.seconds);
-        let is_long = |w: &Window| w.begun.elapsed() >= time && sent >= w.first + least;
+        let is_long = |w: &Window| now - w.begun >= self.length.time && sent >= w.first + least;
         sent >= self.length.frames && self.window.as_ref().is_some_and(is_long)
     }
 
-    fn finish(&mut self, pipeline: &Pipeline<'_, Hosted>, frame: &OutputFrame<'_, '_, Hosted>) {
-        let now = Instant::now();
+    fn finish(
+        &mut self,
+        now: Instant,
+        pipeline: &Pipeline<'_, Hosted>,
+        frame: &OutputFrame<'_, '_, Hosted>,
+    ) {
         (self.take)(self.taken, frame);
         self.taken += 1;
-        let time = Duration::from_secs_f64(self.length.seconds);
+        let time = self.length.time;
         let warm_up = Self::warm_up(pipeline);
-        let stats = || -> Vec<_> { (0..).map_while(|stage| pipeline.stats(stage)).collect() };
         match &mut self.window {
             None if self.taken >= warm_up && now - self.started[0] >= time / 10 => {
-                let before = stats();
-                let (first, after, finished) = (self.taken, before.clone(), Vec::new());
+                let (first, before) = (self.taken, stats(pipeline));
+                let (after, finished) = (Vec::new(), Vec::new());
                 self.window = Some(Window { first, begun: now, before, after, finished });
             }
             Some(w) if w.finished.len() < 6 * warm_up || now - w.begun <= time => {
                 w.finished.push((now, now - self.started[self.taken - 1]));
-                w.after = stats();
             }
             _ => {}
         }

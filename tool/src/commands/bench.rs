@@ -64,7 +64,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
         fill(frame, &frames[index % FRAMES]);
     };
-    let length = Length { seconds: args.seconds, frames: 0 };
+    let length = Length { time: Duration::from_secs_f64(args.seconds), frames: 0 };
     let measured = measure(&plan, &machine, length, next, |_, _| {})??;
     let layers = match args.per_layer {
         true => Some(Layers::measure(&plan, &machine, artefact.model, &frames, args.seconds)?),

@@ -1,6 +1,7 @@
 //! `pipeit demo`: the built-in network reads handwritten digits on this machine's cores.
 
 use std::io::Write;
+use std::time::Duration;
 
 use pipeit_rt::model::Model;
 use pipeit_rt::pipeline::InputFrame;
@@ -41,10 +42,10 @@ const NAMES: &str = include_str!("../../data/digits/labels.txt");
 const SIDE: usize = 8;
 /// Images printed.
 const SHOWN: usize = 4;
-/// Seconds the pipeline runs.
-const PIPELINE_SECONDS: f64 = 2.0;
-/// Seconds one core runs for comparison.
-const SINGLE_SECONDS: f64 = 1.0;
+/// How long the pipeline runs.
+const PIPELINE_TIME: Duration = Duration::from_secs(2);
+/// How long one core runs for comparison.
+const SINGLE_TIME: Duration = Duration::from_secs(1);
 
 /// The held-out images with their classes and the outputs of TFLite's reference kernels.
 struct Digits {
@@ -99,8 +100,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let (plan, plan_single) = (owned.check(model)?, owned_single.check(model)?);
     let digits = Digits::read(model).map_err(|reason| reason.of("the built-in digits".as_ref()))?;
 
-    let (measured, outputs) = stream(&plan, &machine, &digits, "pipeline", PIPELINE_SECONDS)?;
-    let (single, _) = stream(&plan_single, &machine, &digits, "single core", SINGLE_SECONDS)?;
+    let (measured, outputs) = stream(&plan, &machine, &digits, "pipeline", PIPELINE_TIME)?;
+    let (single, _) = stream(&plan_single, &machine, &digits, "single core", SINGLE_TIME)?;
     let accuracy = 100.0 * digits.accuracy(&outputs);
     if args.json {
         let report = json!({
@@ -150,7 +151,7 @@ fn stream(
     machine: &Machine,
     digits: &Digits,
     what: &'static str,
-    seconds: f64,
+    time: Duration,
 ) -> Result<(Measurement, Vec<Vec<i8>>), CommandError> {
     let count = digits.images.len();
     let mut outputs = Vec::with_capacity(count);
@@ -158,7 +159,7 @@ fn stream(
     let next = |index: usize, frame: &mut InputFrame<'_, '_, Hosted>| {
         fill(frame, std::slice::from_ref(&digits.images[index % count]));
     };
-    let length = Length { seconds, frames: count };
+    let length = Length { time, frames: count };
     let measured = measure(plan, machine, length, next, |index, frame| {
         let found = frame.output(0).unwrap_or_default();
         if found != digits.expected[index % count] {

@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Seconds for each measurement.
-const SECONDS: f64 = 1.0;
+const TIME: Duration = Duration::from_secs(1);
 /// Frames of the Gantt chart.
 const FRAMES: usize = 12;
 /// Width of the drawings.
@@ -151,9 +151,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
 impl Measured {
     fn of(plan: &Plan<'_>, machine: &Machine) -> Result<Self, CommandError> {
         let frames = [Noise::new(0).frame(plan.model())];
-        let times = layer_times(plan, machine, &frames, Duration::from_secs_f64(SECONDS))?;
+        let times = layer_times(plan, machine, &frames, TIME)?;
         let median = |times: &Vec<u64>| times.get(times.len() / 2).map_or(0.0, |&ns| ns as f64);
-        let length = Length { seconds: SECONDS, frames: 0 };
+        let length = Length { time: TIME, frames: 0 };
         let next = |_, frame: &mut InputFrame<'_, '_, Hosted>| fill(frame, &frames[0]);
         let measured = measure(plan, machine, length, next, |_, _| {})??;
         let mut left = 2 * FRAMES;
