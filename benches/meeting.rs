@@ -4,14 +4,18 @@
 //! Layers here do next to nothing, so that the time of a frame is that of its meetings. A
 //! frame goes round at a time; the first core feeds the pipeline it works for, so that two
 //! threads have two CPUs to themselves.
+//!
+//! What the machine itself takes for a cache line to go from core to core is measured beside it:
+//! on a virtual machine that depends on where its CPUs are at the moment.
 
 #[path = "../tests/common/mod.rs"]
 #[allow(dead_code)]
 mod common;
 
 use std::cell::Cell;
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Chain, OwnedPlan, machine, memory};
@@ -19,6 +23,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use pipeit_rt::kernels::REFERENCE;
 use pipeit_rt::platform::Ticks;
 use pipeit_rt::platform::hosted::Hosted;
+use pipeit_rt::queue::CachePadded;
 use pipeit_rt::topology::CoreId;
 use pipeit_rt::{Admission, Pipeline, Region, Wait};
 
@@ -73,6 +78,31 @@ fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
     taken.into_inner().expect("no panics")
 }
 
+/// The time of `exchanges` of two cores that answer each other, each in a line of its own.
+fn exchange(exchanges: u64) -> Duration {
+    let flags = [const { CachePadded(AtomicU64::new(0)) }; 2];
+    let taken = Mutex::new(Duration::ZERO);
+    machine(2).run(
+        |core| {
+            let (own, other) = (&flags[usize::from(core.0)], &flags[usize::from(1 - core.0)]);
+            // The first finds out whether the other is there.
+            let mut begun = Instant::now();
+            for round in 1..=exchanges + 1 {
+                own.store(round, Ordering::Release);
+                while other.load(Ordering::Acquire) < round {
+                    spin_loop();
+                }
+                if round == 1 {
+                    begun = Instant::now();
+                }
+            }
+            *taken.lock().expect("no panics") = begun.elapsed();
+        },
+        || (),
+    );
+    taken.into_inner().expect("no panics")
+}
+
 /// The difference of two times, each the least of a few, so that what other programs take is
 /// left out.
 fn more(
@@ -88,6 +118,10 @@ fn more(
 fn meetings(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("meeting");
     group.sample_size(10).warm_up_time(Duration::from_millis(500));
+    group.bench_function("two flags answer each other", |bencher| {
+        bencher
+            .iter_custom(|exchanges| (0..3).map(|_| exchange(exchanges)).min().unwrap_or_default());
+    });
     group.bench_function("barrier of two cores", |bencher| {
         bencher.iter_custom(|barriers| {
             let frames = barriers.div_ceil(LAYERS.into());
