@@ -18,7 +18,7 @@
 //! | 16..20 | bytes of the whole file |
 //! | 20..24 | [`Demand`] of the plans together: bytes of activations |
 //! | 24..42 | nine 16-bit [`Counts`] |
-//! | 42..48 | [`Demand`]: teams, cores, clusters |
+//! | 42..46 | [`Demand`]: teams, cores |
 //! | 64.. | section table: kind, offset, length, CRC-32 in 16 bytes each |
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
@@ -438,7 +438,6 @@ impl Header {
                 arena_bytes: number(bytes, 20, 4),
                 teams: number(bytes, 42, 2) as u16,
                 cores: number(bytes, 44, 2) as u16,
-                clusters: number(bytes, 46, 2) as u16,
             },
         })
     }
@@ -450,7 +449,7 @@ impl Header {
         let (c, d) = (self.counts, self.demand);
         let counts = [
             c.storages, c.tensors, c.layers, c.paths, c.inputs, c.outputs, c.plans, c.stages,
-            c.teams, d.teams, d.cores, d.clusters,
+            c.teams, d.teams, d.cores,
         ];
         let fields = MAGIC
             .into_iter()

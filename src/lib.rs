@@ -20,7 +20,7 @@
 //! | [`artefact`] | the file all that comes from |
 //! | `sync` | atomics and locks, or models of them for the model checker |
 //! | [`platform`] | waiting, waking and time: [`hosted`](platform::hosted) threads, `baremetal` cores |
-//! | [`queue`], [`team`] | per-cluster queues; shares and barriers of a team |
+//! | [`queue`], [`team`] | where a team's frames wait; its shares and barriers |
 //! | [`pipeline`], [`executor`] | slots and order; the loop every core runs |
 //!
 //! # Features

@@ -81,8 +81,6 @@ pub struct Demand {
     pub teams: u16,
     /// Cores of all teams.
     pub cores: u16,
-    /// Clusters with a kernel path.
-    pub clusters: u16,
 }
 
 impl Demand {
@@ -93,7 +91,6 @@ impl Demand {
             arena_bytes: self.arena_bytes.max(other.arena_bytes),
             teams: self.teams.max(other.teams),
             cores: self.cores.max(other.cores),
-            clusters: self.clusters.max(other.clusters),
         }
     }
 }
@@ -503,7 +500,6 @@ impl<'a> PlanTables<'a> {
             arena_bytes: u32::try_from(self.arena_bytes()).unwrap_or(u32::MAX),
             teams: self.teams.len() as u16,
             cores: cores.fold(0, u16::saturating_add),
-            clusters: self.needs.paths.len() as u16,
         }
     }
 }

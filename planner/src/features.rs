@@ -149,10 +149,11 @@ impl Weights {
 pub(crate) const READ_OF_OTHERS: &str = "bytes read of other cores";
 
 /// The features of our kernels.
-const INT8: [&str; 28] = [
+const INT8: [&str; 29] = [
     "layers",
     "barriers",
     "MACs of tiles",
+    "input bytes of tiles",
     "tiles",
     "runs of tiles",
     "bytes gathered",
@@ -240,6 +241,7 @@ impl Kernels {
                 vec![
                     layer,
                     barrier,
+                    macs,
                     macs,
                     20.0 * cycle,
                     5.0 * cycle,
@@ -358,6 +360,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
         layers,
         barriers,
         tile_macs,
+        tile_inputs,
         tiles,
         runs,
         gathered,
@@ -391,7 +394,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
         (Op::Conv { groups }, Some(packing)) => {
             let conv = Conv { layer, groups, rows, columns: channels / groups, packing, geometry };
             let amounts = conv.amounts(path);
-            [*tile_macs, *tiles, *runs, *tile_outputs, *gathered, *pieces] = amounts;
+            [*tile_macs, *tile_inputs, *tiles, *runs, *tile_outputs, *gathered, *pieces] = amounts;
             match at {
                 Weights::Warm => {}
                 Weights::Shared => *conv_shared = weights,
@@ -463,8 +466,9 @@ struct Conv<'a> {
 }
 
 impl Conv<'_> {
-    /// Multiply-accumulates, tiles, runs of inputs of all tiles, outputs; bytes and pieces gathered.
-    fn amounts(&self, path: Path) -> [f64; 6] {
+    /// Multiply-accumulates, bytes of input read for them, tiles, runs of inputs of all tiles,
+    /// outputs; bytes and pieces gathered.
+    fn amounts(&self, path: Path) -> [f64; 7] {
         let Self { layer, groups, columns, packing, geometry, .. } = *self;
         let [down, across] = layer.window;
         let channels = layer.input[2] / groups;
@@ -479,7 +483,7 @@ impl Conv<'_> {
         let whole = (columns / wide, wide);
         let last =
             (usize::from(!columns.is_multiple_of(wide)), (columns % wide).next_multiple_of(narrow));
-        let [mut macs, mut tiles, mut outputs] = [0; 3];
+        let [mut macs, mut inputs, mut tiles, mut outputs] = [0; 4];
         let [mut bytes, mut pieces] = [0; 2];
         for (patches, [patch_rows, patch_columns]) in self.patches(channels) {
             for (count, pixels) in geometry.tiles(patch_rows * patch_columns) {
@@ -489,6 +493,7 @@ impl Conv<'_> {
                     let computed = if geometry.is_filled { parts * at_once } else { pixels };
                     let count = patches * count * panels;
                     macs += count * computed * width * depth;
+                    inputs += count * computed * depth;
                     tiles += count * parts;
                     outputs += count * computed * width;
                 }
@@ -501,7 +506,7 @@ impl Conv<'_> {
                 pieces += patches * copied[0] * if is_adjacent { 1 } else { copied[1] };
             }
         }
-        [macs, tiles, tiles * run_count, outputs, bytes, pieces].map(|n| (groups * n) as f64)
+        [macs, inputs, tiles, tiles * run_count, outputs, bytes, pieces].map(|n| (groups * n) as f64)
     }
 
     /// Rows and columns of the input under a patch of outputs.

@@ -1,11 +1,11 @@
 //! A pipeline at work: deterministic, event by event.
 //!
 //! ```text
-//! source ─▶ slot ─▶ lane of a team of stage 0 ─▶ … ─▶ last stage ─▶ sink, in order ─▶ slot
+//! source ─▶ slot ─▶ queue of a team of stage 0 ─▶ … ─▶ last stage ─▶ sink, in order ─▶ slot
 //! ```
 //!
-//! As in the runtime, a frame goes into the lane of the team of the next stage that would be
-//! done with it first by what is predicted, teams take whole frames in the order of their lane,
+//! As in the runtime, a frame goes into the queue of the team of the next stage that would be
+//! done with it first by what is predicted, teams take whole frames in the order of their queue,
 //! and a slot is free again when the sink has had its frame, in the order of submission. A
 //! saturated source and its sink are a core of the first team, between its frames. Clusters slow
 //! each other only while both are busy. The same inputs give the same outcome on every
@@ -99,9 +99,9 @@ impl Distribution {
 /// What a stage did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageOutcome {
-    /// Mean time that frames wait in its lanes.
+    /// Mean time that frames wait in its queues.
     pub wait_ns: f64,
-    /// Most frames in its lanes at once.
+    /// Most frames in its queues at once.
     pub longest_queue: usize,
     /// Per team, the share of the time it was busy.
     pub busy: Vec<f64>,
@@ -133,7 +133,7 @@ struct Team {
     cluster: usize,
     handover_ns: f64,
     work_ns: f64,
-    lane: VecDeque<(usize, f64)>,
+    queue: VecDeque<(usize, f64)>,
     current: Option<Current>,
     busy_ns: f64,
 }
@@ -154,9 +154,9 @@ impl Team {
         Some(if is_taking_over { current.handover_ns } else { current.work_ns * slowdown })
     }
 
-    /// Frames in its lane or its hands.
+    /// Frames in its queue or its hands.
     fn outstanding(&self) -> usize {
-        self.lane.len() + usize::from(self.current.is_some())
+        self.queue.len() + usize::from(self.current.is_some())
     }
 }
 
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
                 cluster: team.cluster,
                 handover_ns: costs.handover_ns(stage.layers.start, from, team.cluster),
                 work_ns: costs.work_ns(stage.layers.clone(), team),
-                lane: VecDeque::new(),
+                queue: VecDeque::new(),
                 current: None,
                 busy_ns: 0.0,
             }));
@@ -300,7 +300,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts a frame into the lane of the team of `stage` that would be done with it first.
+    /// Puts a frame into the queue of the team of `stage` that would be done with it first.
     fn enqueue(&mut self, frame: usize, stage: usize) {
         let slowdown = self.costs.slowdown(self.busy());
         let done_ns = |team: &Team| {
@@ -312,20 +312,20 @@ impl<'a> Run<'a> {
             .clone()
             .min_by(|&a, &b| done_ns(&self.teams[a]).total_cmp(&done_ns(&self.teams[b])));
         if let Some(team) = soonest {
-            self.teams[team].lane.push_back((frame, self.now));
+            self.teams[team].queue.push_back((frame, self.now));
         }
-        let queued = teams.map(|team| self.teams[team].lane.len()).sum();
+        let queued = teams.map(|team| self.teams[team].queue.len()).sum();
         self.longest[stage] = self.longest[stage].max(queued);
     }
 
-    /// Gives a team that has nothing in its hands the next frame of its lane.
+    /// Gives a team that has nothing in its hands the next frame of its queue.
     fn start(&mut self, team: usize) {
         let jitter = self.simulation.jitter;
         let team = &mut self.teams[team];
         if team.current.is_some() {
             return;
         }
-        if let Some((frame, queued)) = team.lane.pop_front() {
+        if let Some((frame, queued)) = team.queue.pop_front() {
             self.waits[team.stage] += self.now - queued;
             // By frame and stage, so that runs that differ in slots compare.
             let mut noise = Noise(self.seed ^ ((frame as u64) << 16 | team.stage as u64));

@@ -46,7 +46,7 @@ fn a_full_pipeline_is_as_fast_as_its_slowest_stage() {
     let outcome = simulate(&costs, &two_stages(), Simulation::saturated(4));
     close(outcome.period_ns, 6.0);
     assert_eq!(outcome.stages[1].longest_queue, 3);
-    // Slots let frames in; then each waits for those before it in the lane of the second stage.
+    // Slots let frames in; then each waits for those before it in the queue of the second stage.
     close(outcome.latency.median_ns, 24.0);
     assert_eq!(least_slots(&costs, &two_stages(), 8, 0.0), 2);
 }

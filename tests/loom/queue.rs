@@ -1,60 +1,54 @@
-//! Nothing pushed is lost or altered, lanes keep their order, and pushing wakes.
+//! Nothing pushed is lost or altered, queues keep their order, and pushing wakes.
 
-use std::boxed::Box;
 use std::vec::Vec;
 
 use super::platform::{CORRECT, NO_REGISTER, Wfe, send_event, spawn};
 use super::{Watched, check, lend};
 use crate::platform::hosted::Hosted;
 use crate::platform::{Event, Platform, Ticks};
-use crate::queue::{ClusterQueue, Lane};
+use crate::queue::SpinQueue;
 
 /// Most items of a model.
 const ITEMS: usize = 4;
 
 struct State<P: Platform> {
-    queue: ClusterQueue<'static, usize, ITEMS, P>,
+    queues: [SpinQueue<usize, ITEMS, P>; 2],
     data: [Watched; ITEMS],
 }
 
-/// Gives `body` a queue of `lanes` lanes.
-fn with_queue<P: Platform>(lanes: usize, body: impl FnOnce(&'static State<P>)) {
-    let lanes: Box<[Lane<usize, ITEMS>]> = (0..lanes).map(|_| Lane::new()).collect();
-    let lanes = Box::into_raw(lanes);
-    // SAFETY: freshly allocated; the queue, which alone has the reference, is gone before it
-    // is freed.
-    let queue = ClusterQueue::new(unsafe { &mut *lanes });
-    lend(State { queue, data: core::array::from_fn(|_| Watched::new()) }, body);
-    // SAFETY: from `into_raw`, and the queue is gone.
-    drop(unsafe { Box::from_raw(lanes) });
+/// Gives `body` two queues.
+fn with_queues<P: Platform>(body: impl FnOnce(&'static State<P>)) {
+    let queues = core::array::from_fn(|_| SpinQueue::new());
+    lend(State { queues, data: core::array::from_fn(|_| Watched::new()) }, body);
 }
 
 impl<P: Platform> State<P> {
-    /// Pushes the items of `range` to `lane`, one after the other.
-    fn push(&self, lane: usize, range: core::ops::Range<usize>) {
+    /// Pushes the items of `range` to queue `to`, one after the other.
+    fn push(&self, to: usize, range: core::ops::Range<usize>) {
         for item in range {
             self.data[item].set(1);
-            self.queue.push(lane, item).unwrap();
+            self.queues[to].push(item).unwrap();
         }
     }
 
     /// Pops as a leader does.
-    fn pop(&self, lane: usize) -> usize {
+    fn pop(&self, from: usize) -> usize {
+        let queue = &self.queues[from];
         loop {
-            let seen = self.queue.pushed().count();
-            if let Some(item) = self.queue.pop(lane) {
+            let seen = queue.pushed().count();
+            if let Some(item) = queue.pop() {
                 assert_eq!(self.data[item].get(), 1);
                 self.data[item].set(2);
                 return item;
             }
-            self.queue.pushed().wait(seen, || Some(Ticks::NEVER));
+            queue.pushed().wait(seen, || Some(Ticks::NEVER));
         }
     }
 }
 
-/// Two threads push `each` items to one lane.
+/// Two threads push `each` items to one queue.
 fn two_push<P: Platform>(each: usize) {
-    with_queue::<P>(1, |state| {
+    with_queues::<P>(|state| {
         let first = spawn(1, move || state.push(0, 0..each));
         let second = spawn(2, move || state.push(0, each..2 * each));
         let popped: Vec<_> = (0..2 * each).map(|_| state.pop(0)).collect();
@@ -63,16 +57,16 @@ fn two_push<P: Platform>(each: usize) {
         };
         assert_eq!(of(0..each), (0..each).collect::<Vec<_>>());
         assert_eq!(of(each..2 * each), (each..2 * each).collect::<Vec<_>>());
-        assert_eq!(state.queue.pop(0), None);
+        assert_eq!(state.queues[0].pop(), None);
         first.join().unwrap();
         second.join().unwrap();
     });
 }
 
-/// One thread pushes to two lanes, each popped by a thread of its own: both wait on the same
-/// event, which each push must end for the right one.
+/// One thread pushes to two queues, each popped by a thread of its own: where both sleep until the
+/// same event, each push must end it for the right one.
 fn two_pop<P: Platform>() {
-    with_queue::<P>(2, |state| {
+    with_queues::<P>(|state| {
         let other = spawn(1, move || assert_eq!(state.pop(1), 2));
         let pusher = spawn(2, move || {
             state.push(0, 0..1);
@@ -87,7 +81,7 @@ fn two_pop<P: Platform>() {
 
 /// One thread pushes two items, one pops.
 fn one_to_one<P: Platform>() {
-    with_queue::<P>(1, |state| {
+    with_queues::<P>(|state| {
         let pusher = spawn(1, move || state.push(0, 0..2));
         assert_eq!([state.pop(0), state.pop(0)], [0, 1]);
         pusher.join().unwrap();

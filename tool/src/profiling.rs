@@ -20,6 +20,7 @@ use crate::artefact::{self, AlignedBytes, OwnedPlan};
 use crate::commands::CommandError;
 use crate::descriptors::describe;
 use crate::layer_times::{frame_times, layer_times};
+use crate::measure::{Length, measure};
 use crate::noise::Noise;
 use crate::partition::Partition;
 use crate::planning::{Planner, PlanningError};
@@ -171,7 +172,7 @@ pub fn profile(
         machine: machine_name(),
         date: today(),
         clusters: machine.clusters.iter().map(cluster).collect(),
-        handover_ns: pipeit_planner::predict::HANDOVER_NS,
+        handover_ns: handover_ns(machine, path, subjects, effort)?,
         source_ns: source_ns(&all),
         contention: contention(&rows, machine.clusters.len()),
         rows,
@@ -317,6 +318,49 @@ fn source_ns(all: &[Timed]) -> f64 {
     let of_one = all.iter().filter(|timed| timed.cores == 1 && !timed.between.is_empty());
     let times = of_one.map(|timed| calmest(Some(&timed.between)).0);
     times.min_by(f64::total_cmp).unwrap_or(pipeit_planner::predict::HANDOVER_NS)
+}
+
+/// What a team loses between two frames that another hands it. The smallest network shows it: of
+/// two stages, a core each, the first has one layer, so that the second never waits for anything
+/// else. The least over the rounds.
+fn handover_ns(
+    machine: &Machine,
+    path: kernels::Path,
+    subjects: &[Subject],
+    effort: Effort,
+) -> Result<f64, CommandError> {
+    let networks = subjects.iter().filter(|subject| subject.name != SYNTHETIC);
+    let mut left = 2;
+    let some = |cluster: &HostCluster| {
+        let cpus: Vec<_> = cluster.cpus.iter().copied().take(left).collect();
+        left -= cpus.len();
+        (!cpus.is_empty()).then(|| HostCluster { cpus, ..cluster.clone() })
+    };
+    let pair = Machine { clusters: machine.clusters.iter().filter_map(some).collect() };
+    let (Some(smallest), 0) = (networks.min_by_key(|subject| subject.bytes.len()), left) else {
+        return Ok(pipeit_planner::predict::HANDOVER_NS);
+    };
+    let mut tables = artefact::tables(&smallest.bytes)?;
+    let model = artefact::open(&smallest.bytes, &mut tables)?.model;
+    let layers = model.layers.len() as u16;
+    if layers < 2 {
+        return Ok(pipeit_planner::predict::HANDOVER_NS);
+    }
+    let mut partition = Partition::stage_per_core(&pair);
+    for (stage, range) in partition.stages.iter_mut().zip([0..1, 1..layers]) {
+        stage.layers = Some(range);
+    }
+    let owned = Planner::new(model, path).plan(&partition, &pair, None)?;
+    let plan = owned.check(model).map_err(PlanningError::from)?;
+    let inputs = Noise::new(0).frame(model);
+    let length = Length { time: effort.time, frames: 0 };
+    let mut least = f64::INFINITY;
+    for _ in 0..effort.rounds {
+        let measured = measure(&plan, &pair, length, |_, frame| fill(frame, &inputs), |_, _| {})??;
+        let starved = measured.stages.last().map_or(1.0, |stage| stage.starved);
+        least = least.min(1e9 * starved / measured.frames_per_second());
+    }
+    Ok(least)
 }
 
 /// By which share layers take longer for each further busy cluster: the median over the layers.

@@ -284,8 +284,12 @@ fn reports_are_light_and_dark() {
 }
 
 fn seen(browser: &str, scheme: &str, file: &Path) -> String {
+    let profile = file.with_extension(scheme);
     let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg("--dump-dom")
         .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
         .arg(format!("file://{}", file.display()))
         .output()

@@ -25,6 +25,9 @@ pub(crate) const QEMU: &str = "qemu-aarch64";
 /// Runs firmware.
 pub(crate) const QEMU_SYSTEM: &str = "qemu-system-aarch64";
 
+/// Shows reports, for the tests that look at them.
+pub(crate) const CHROMIUM: &str = "chromium";
+
 /// A static model of Arm cores: of the version of LLVM that rustc has; those of others differ.
 pub(crate) const LLVM_MCA: &str = "llvm-mca-22";
 
@@ -38,6 +41,7 @@ pub(crate) enum Item {
     CrossGcc,
     Qemu,
     QemuSystem,
+    Chromium,
     LlvmMca,
 }
 
@@ -51,6 +55,7 @@ impl Item {
         Self::CrossGcc,
         Self::Qemu,
         Self::QemuSystem,
+        Self::Chromium,
     ];
 
     fn source(self) -> Source {
@@ -62,6 +67,7 @@ impl Item {
             Self::CrossGcc => Source::Packages(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]),
             Self::Qemu => Source::Packages(&["qemu-user"]),
             Self::QemuSystem => Source::Packages(&["qemu-system-arm"]),
+            Self::Chromium => Source::Packages(&["chromium"]),
             Self::LlvmMca => Source::Packages(&["llvm-22"]),
         }
     }
@@ -77,6 +83,7 @@ impl fmt::Display for Item {
             Self::CrossGcc => CROSS_GCC,
             Self::Qemu => QEMU,
             Self::QemuSystem => QEMU_SYSTEM,
+            Self::Chromium => CHROMIUM,
             Self::LlvmMca => LLVM_MCA,
         })
     }

@@ -80,6 +80,14 @@ impl Step {
         }
     }
 
+    /// What it can do without: the tests that use it are skipped, and say so.
+    fn wants(self) -> &'static [Item] {
+        match self {
+            Self::HostTests => &[Item::Chromium],
+            _ => &[],
+        }
+    }
+
     /// The commands of this step; each runs even if an earlier one failed.
     fn commands(self, workspace: &Workspace, skips: &SkipLog) -> Vec<Command> {
         let cargo = |args: &[&str]| {
@@ -199,7 +207,9 @@ fn emulated(mut test: Command, cpu: &str) -> Command {
 /// Sets up what `steps` need, runs them all and shows what came of them.
 pub(crate) fn run_all(workspace: &Workspace, steps: &[Step], scope: Scope) -> Result<Summary> {
     println!("=== setup");
-    let needed = |item: &Item| steps.iter().any(|step| step.needs().contains(item));
+    let needed = |item: &Item| {
+        steps.iter().any(|step| step.needs().contains(item) || step.wants().contains(item))
+    };
     let items: Vec<Item> = Item::ALL.iter().copied().filter(needed).collect();
     let missing = Setup::new(workspace)?.run(&items);
 
