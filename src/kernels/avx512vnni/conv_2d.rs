@@ -3,6 +3,7 @@
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::requantize::{
@@ -113,7 +114,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
-    let most = if V > 2 { 6 } else { 12 };
+    let most = if V > 2 { 6 } else { 10 };
     let parts = job.rows.div_ceil(most);
     for i in 0..parts {
         let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
@@ -190,7 +191,10 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
         weights = rest;
         let mut at = offset;
         for weights in here {
-            _mm_prefetch::<_MM_HINT_T1>(weights.as_ptr().cast::<i8>().wrapping_add(ahead));
+            // Narrower ones are the last.
+            if V == 4 {
+                _mm_prefetch::<_MM_HINT_T1>(weights.as_ptr().cast::<i8>().wrapping_add(ahead));
+            }
             let mut columns = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 columns[v] = load_codes(&weights[v]);
@@ -202,7 +206,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
                     sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
                 }
             }
-            at = at.wrapping_add(4);
+            at = counted(at.wrapping_add(4));
         }
     }
     let stored = (panel.first, panel.stored);
@@ -219,6 +223,16 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     }
     // SAFETY: as above.
     unsafe { store(&copy, columns, params, outputs, stored) };
+}
+
+/// A count that the compiler knows nothing of: else it counts up a pointer per row, too.
+#[inline]
+fn counted(mut at: usize) -> usize {
+    // SAFETY: does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags));
+    }
+    at
 }
 
 /// The four inputs that are `at` bytes behind `start`, in every lane.
