@@ -108,14 +108,17 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 continue;
             };
             let begun = P::now();
+            // Since when there was a frame, if there was none when the last one ended.
+            let given = Ticks(team.load.progress.since.load(Ordering::Relaxed));
+            let late = begun.since(given.max(free_since));
             team.team.begin(frame.slot);
             if self.run_stage(team, 0).is_none() {
                 return;
             }
             let ended = P::now();
             let busy = ended.since(begun);
-            team.counters.add(busy, begun.since(free_since));
-            team.load.pace.add(busy);
+            team.counters.add(busy, begun.since(free_since), late);
+            team.load.pace.add(busy.after(late));
             free_since = ended;
             team.load.outstanding.fetch_sub(1, Ordering::Relaxed);
             self.dispatch(team.stage.saturating_add(1), frame);

@@ -145,7 +145,8 @@ impl Watch {
             let Some((taken, predicted)) = times.get_mut(usize::from(team.cluster.0)) else {
                 continue;
             };
-            *taken = u64::saturating_add(*taken, nanoseconds::<P>(now.busy.since(begun.busy)));
+            let at_it = now.busy.since(begun.busy).after(now.late.since(begun.late));
+            *taken = u64::saturating_add(*taken, nanoseconds::<P>(at_it));
             let planned = frames.saturating_mul(team.frame_ns.into());
             *predicted = u64::saturating_add(*predicted, planned);
         }

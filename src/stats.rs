@@ -14,6 +14,9 @@ pub struct StageStats {
     pub busy: Ticks,
     /// Time spent waiting for frames.
     pub starved: Ticks,
+    /// The part of that in which a frame was there for a team that was free: what hand-over takes,
+    /// and what it takes to get the core back from other programs.
+    pub late: Ticks,
 }
 
 impl StageStats {
@@ -23,6 +26,7 @@ impl StageStats {
             frames: self.frames.wrapping_add(other.frames),
             busy: self.busy.after(other.busy),
             starved: self.starved.after(other.starved),
+            late: self.late.after(other.late),
         }
     }
 }
@@ -33,17 +37,19 @@ pub(crate) struct Counters {
     pub(crate) frames: AtomicU64,
     pub(crate) busy: AtomicU64,
     pub(crate) starved: AtomicU64,
+    pub(crate) late: AtomicU64,
 }
 
 impl Counters {
     /// Another frame. Only the leader calls this, so that nothing need be added in one go.
-    pub(crate) fn add(&self, busy: Ticks, starved: Ticks) {
+    pub(crate) fn add(&self, busy: Ticks, starved: Ticks, late: Ticks) {
         let add = |counter: &AtomicU64, more| {
             counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
         };
         add(&self.frames, 1);
         add(&self.busy, busy.0);
         add(&self.starved, starved.0);
+        add(&self.late, late.0);
     }
 
     pub(crate) fn read(&self) -> StageStats {
@@ -51,11 +57,12 @@ impl Counters {
             frames: self.frames.load(Ordering::Relaxed),
             busy: Ticks(self.busy.load(Ordering::Relaxed)),
             starved: Ticks(self.starved.load(Ordering::Relaxed)),
+            late: Ticks(self.late.load(Ordering::Relaxed)),
         }
     }
 }
 
-/// How far a team has come with its frame; what a stall is told by, nothing else.
+/// How far a team has come with its frame: what a stall and a late start are told by.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// The layer its leader is at.

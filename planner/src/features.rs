@@ -506,7 +506,8 @@ impl Conv<'_> {
                 pieces += patches * copied[0] * if is_adjacent { 1 } else { copied[1] };
             }
         }
-        [macs, inputs, tiles, tiles * run_count, outputs, bytes, pieces].map(|n| (groups * n) as f64)
+        [macs, inputs, tiles, tiles * run_count, outputs, bytes, pieces]
+            .map(|n| (groups * n) as f64)
     }
 
     /// Rows and columns of the input under a patch of outputs.

@@ -125,12 +125,13 @@ impl<'p> Feed<'p> {
         pipeline: &Pipeline<'_, Machine>,
         stage: usize,
     ) -> Option<StageStats> {
-        let StageStats { frames, busy, starved } = pipeline.stats(stage)?;
+        let StageStats { frames, busy, starved, late } = pipeline.stats(stage)?;
         let before = self.before_stream.get(stage).copied().unwrap_or_default();
         Some(StageStats {
             frames: frames.wrapping_sub(before.frames),
             busy: busy.since(before.busy),
             starved: starved.since(before.starved),
+            late: late.since(before.late),
         })
     }
 
