@@ -154,8 +154,9 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
     let Some(outputs) = outputs else { return };
-    // The lines that will be written are on their way while the inputs are multiplied.
-    for output in outputs {
+    // The lines that will be written are on their way while the inputs are multiplied; of narrow
+    // rows, several share one.
+    for output in outputs.iter().step_by(4 / V) {
         _mm_prefetch::<_MM_HINT_ET0>(output.wrapping_add(panel.first));
     }
     let mut weights = panel.weights.as_chunks().0.as_chunks::<V>().0;
