@@ -158,6 +158,15 @@ struct Pixel {
     channel_step: usize,
 }
 
+impl Pixel {
+    /// Where the channels of `block` begin in row `row`, which may lie outside the image.
+    #[inline]
+    fn at(&self, row: usize, block: &Block<'_>) -> *const i8 {
+        let offset = row.wrapping_mul(self.row_step);
+        self.start.wrapping_add(offset.wrapping_add(block.channel * self.channel_step))
+    }
+}
+
 /// How the four codes of a channel come together.
 #[derive(Clone, Copy)]
 struct Order {
@@ -195,6 +204,47 @@ struct Strip<'a> {
     to_step: usize,
 }
 
+/// The quads under one window, row after row of the input.
+struct Rows<'a> {
+    strip: &'a Strip<'a>,
+    block: &'a Block<'a>,
+    pixels: [Pixel; QUAD],
+    /// Where the channels of the next row begin.
+    starts: [*const i8; QUAD],
+    /// The next row; those above the image are beyond its last.
+    row: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// From the first row on that the strip's outputs need.
+    #[inline]
+    fn new(strip: &'a Strip<'a>, pixels: [Pixel; QUAD], block: &'a Block<'a>) -> Self {
+        let Window { stride: [stride, _], pad: [pad, _], .. } = strip.params.window;
+        let row = (strip.rows.start * usize::from(stride)).wrapping_sub(pad.into());
+        Self { strip, block, pixels, starts: pixels.map(|pixel| pixel.at(row, block)), row }
+    }
+
+    /// The next row's.
+    ///
+    /// # Safety
+    ///
+    /// The pixels are readable for the channels of the block.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn next(&mut self) -> __m512i {
+        let quad = match self.row < self.strip.height {
+            // SAFETY: the caller's promise.
+            true => unsafe { self.strip.quad_at(self.starts, self.block) },
+            false => self.strip.padding(),
+        };
+        self.row = self.row.wrapping_add(1);
+        for (start, pixel) in self.starts.iter_mut().zip(&self.pixels) {
+            *start = start.wrapping_add(pixel.row_step);
+        }
+        quad
+    }
+}
+
 /// Sixteen channels, or what is left of them.
 struct Block<'a> {
     /// The first.
@@ -229,17 +279,29 @@ impl Strip<'_> {
         row: Option<usize>,
         block: &Block<'_>,
     ) -> __m512i {
-        let Some(row) = row else {
-            return flip(_mm512_set1_epi8(self.params.input_zero_point));
-        };
-        let mut lanes = [_mm_setzero_si128(); QUAD];
-        for (lane, pixel) in lanes.iter_mut().zip(pixels) {
-            let offset = row * pixel.row_step + block.channel * pixel.channel_step;
-            let start = pixel.start.wrapping_add(offset);
-            // SAFETY: the caller's promise.
-            *lane = unsafe { _mm_maskz_loadu_epi8(block.present, start) };
-        }
-        let [a, b, c, d] = lanes;
+        let Some(row) = row else { return self.padding() };
+        // SAFETY: the caller's promise.
+        unsafe { self.quad_at(pixels.each_ref().map(|pixel| pixel.at(row, block)), block) }
+    }
+
+    /// A quad of padding.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn padding(&self) -> __m512i {
+        flip(_mm512_set1_epi8(self.params.input_zero_point))
+    }
+
+    /// The quad of the pixels at `starts`.
+    ///
+    /// # Safety
+    ///
+    /// They are readable for the channels of `block`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn quad_at(&self, starts: [*const i8; QUAD], block: &Block<'_>) -> __m512i {
+        // SAFETY: the caller's promise.
+        let [a, b, c, d] =
+            starts.map(|start| unsafe { _mm_maskz_loadu_epi8(block.present, start) });
         let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
         let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
         let pixels = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
@@ -332,10 +394,10 @@ unsafe fn roll<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'
     let (mut one, mut two) = ([biases; 2], [biases; 2]);
     let mut to = strip.to;
     let masks = [block.present, if strip.columns > 1 { block.present } else { 0 }];
+    let mut quads = Rows::new(strip, pixels, block);
     for row in 0..strip.rows.len() + 2 {
-        let source = strip.source(strip.rows.start + row, 0);
         // SAFETY: the caller's promise.
-        let quad = unsafe { strip.quad(&pixels, source, block) };
+        let quad = unsafe { quads.next() };
         let mut done = two;
         for i in 0..2 {
             let zero = zero_products::<ZERO>(quad, ones[i], params.weight_zero_point);
@@ -361,6 +423,7 @@ unsafe fn roll<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'
 /// As [`roll`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn stride<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
+    let &[first_pixels, second_pixels, ..] = &strip.quads;
     let &[first, second, third] = block.filter else { return };
     let [top, middle, bottom] = [load_codes(&first), load_codes(&second), load_codes(&third)];
     let params = strip.params;
@@ -375,20 +438,20 @@ unsafe fn stride<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block
     let masks = [block.present, if strip.columns > 1 { block.present } else { 0 }];
     // Outputs of which the first row of taps is done.
     let mut one = [biases; 2];
-    for (sums, pixels) in one.iter_mut().zip(&strip.quads) {
+    let mut quads = [first_pixels, second_pixels].map(|pixels| Rows::new(strip, pixels, block));
+    for (sums, quads) in one.iter_mut().zip(&mut quads) {
         // SAFETY: the caller's promise.
-        let quad = unsafe { strip.quad(pixels, strip.source(strip.rows.start, 0), block) };
+        let quad = unsafe { quads.next() };
         *sums = add(biases, quad, top);
     }
-    for y in strip.rows.clone() {
-        let sources = [strip.source(y, 1), strip.source(y, 2)];
+    for _ in strip.rows.clone() {
         let mut done = one;
         for i in 0..2 {
             // SAFETY: the caller's promise.
-            let quad = unsafe { strip.quad(&strip.quads[i], sources[0], block) };
+            let quad = unsafe { quads[i].next() };
             let sums = add(one[i], quad, middle);
             // SAFETY: as above.
-            let quad = unsafe { strip.quad(&strip.quads[i], sources[1], block) };
+            let quad = unsafe { quads[i].next() };
             done[i] = finish.steps(add(sums, quad, bottom));
             one[i] = add(biases, quad, top);
         }
