@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::{CODES, Chain, OwnedPlan, is_slow, machine, memory};
 use pipeit_rt::kernels::{KernelTable, Path, REFERENCE};
@@ -210,7 +211,7 @@ fn a_stopped_pipeline_wakes_those_who_wait() {
     run(1, &OwnedPlan::new(1, &[(1, &[1])]), &machine(1), |pipeline| {
         std::thread::scope(|scope| {
             let poll = scope.spawn(|| pipeline.poll(Wait::Forever).map(|frame| frame.id()));
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             pipeline.stop();
             assert_eq!(poll.join().unwrap(), Err(CallError::Stopped));
         });
@@ -460,6 +461,40 @@ fn feed_beside(layers: u16, plan: &OwnedPlan, own: CoreId, frames: u32) {
         assert_eq!(fed, Ok(()));
     });
     assert_eq!(seen, frames);
+}
+
+#[test]
+fn a_frame_that_waits_for_a_free_core_is_late() {
+    let chain = Chain::new(1);
+    let model = chain.model();
+    let plan = OwnedPlan::new(1, &[(1, &[1])]);
+    let plan = plan.check(&model);
+    let mut memory = memory::<Hosted>(&plan);
+    let topology = machine(1).topology().unwrap();
+    let pipeline =
+        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
+            .unwrap();
+    const HELD_UP: Duration = Duration::from_millis(20);
+    let mut calls = 0;
+    // The core is idle before the first frame is sent, and kept from it afterwards.
+    let beside = || {
+        std::thread::sleep(HELD_UP);
+        calls += 1;
+        match calls {
+            1 => {
+                submit(&pipeline, Admission::Block(Wait::Never), 0);
+                std::thread::sleep(HELD_UP);
+            }
+            _ => pipeline.stop(),
+        }
+        Ticks::NEVER
+    };
+    assert_eq!(pipeline.run_core_beside(CoreId(0), beside), Ok(()));
+    let stats = pipeline.team_stats(0).unwrap();
+    let held_up = Ticks(HELD_UP.as_nanos() as u64);
+    assert_eq!(stats.frames, 1);
+    assert!(stats.late >= held_up, "{stats:?}");
+    assert!(stats.starved >= stats.late.after(held_up), "{stats:?}");
 }
 
 #[test]
