@@ -237,11 +237,14 @@ impl Kernels {
                 // A layer starts and ends with a barrier, a cache line's way per core.
                 let (layer, barrier) = (150.0, 100.0);
                 let portable = cycle / PORTABLE.macs;
+                // The rate of a tile of whole panels is that of multiplying and reading inputs.
+                let columns = path.packing().map_or(1, |packing| packing.columns);
+                let tile_macs = macs * (1.0 - 1.0 / f64::from(columns));
                 let weights = 1.0 / gb_per_s;
                 vec![
                     layer,
                     barrier,
-                    macs,
+                    tile_macs,
                     macs,
                     20.0 * cycle,
                     5.0 * cycle,
