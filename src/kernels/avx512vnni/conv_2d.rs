@@ -183,12 +183,16 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
             }
         }
     }
-    for (starts, offset) in job.inputs.each() {
-        let run = starts.get(start..end).and_then(|starts| starts.as_array::<R>());
-        let (Some(starts), Some((here, rest))) = (run, weights.split_at_checked(job.run / 4))
-        else {
-            return;
-        };
+    let mut last = None;
+    let mut starts = [core::ptr::null(); R];
+    for (all, offset) in job.inputs.each() {
+        // Runs below each other begin at the same places.
+        if last != Some(all.as_ptr()) {
+            last = Some(all.as_ptr());
+            let Some(run) = all.get(start..end).and_then(|all| all.as_array::<R>()) else { return };
+            starts = *run;
+        }
+        let Some((here, rest)) = weights.split_at_checked(job.run / 4) else { return };
         weights = rest;
         let mut at = offset;
         for weights in here {
