@@ -21,6 +21,23 @@ fn codes(frame: u32) -> [i8; CODES] {
     std::array::from_fn(|i| frame.wrapping_mul(2_654_435_761).rotate_left(i as u32 * 4) as i8)
 }
 
+/// Gives `body` a pipeline of `plan` over a chain of `layers` layers, at which no core works yet.
+fn with_pipeline<R>(
+    layers: u16,
+    plan: &OwnedPlan,
+    machine: &Machine,
+    kernels: &KernelTable,
+    body: impl FnOnce(Pipeline<'_, Hosted>) -> R,
+) -> R {
+    let chain = Chain::new(layers);
+    let model = chain.model();
+    let plan = plan.check(&model);
+    let mut memory = memory::<Hosted>(&plan);
+    let topology = machine.topology().unwrap();
+    let region = &mut Region::new(&mut memory);
+    body(Pipeline::<Hosted>::new(&plan, &topology, &[kernels], region).unwrap())
+}
+
 /// Runs `body` beside the cores of a pipeline and stops it afterwards.
 fn run<R>(
     layers: u16,
@@ -28,23 +45,17 @@ fn run<R>(
     machine: &Machine,
     body: impl FnOnce(&Pipeline<'_, Hosted>) -> R,
 ) -> R {
-    let chain = Chain::new(layers);
-    let model = chain.model();
-    let plan = plan.check(&model);
-    let mut memory = memory::<Hosted>(&plan);
-    let topology = machine.topology().unwrap();
-    let pipeline =
-        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
-            .unwrap();
-    machine.run(
-        |core| {
-            let _ = pipeline.run_core(core);
-        },
-        || {
-            let _stop = pipeline.stop_on_drop();
-            body(&pipeline)
-        },
-    )
+    with_pipeline(layers, plan, machine, &REFERENCE, |pipeline| {
+        machine.run(
+            |core| {
+                let _ = pipeline.run_core(core);
+            },
+            || {
+                let _stop = pipeline.stop_on_drop();
+                body(&pipeline)
+            },
+        )
+    })
 }
 
 fn submit(pipeline: &Pipeline<'_, Hosted>, admission: Admission, number: u32) -> FrameId {
@@ -221,24 +232,17 @@ fn a_stopped_pipeline_wakes_those_who_wait() {
 #[test]
 fn a_core_that_never_comes_is_named() {
     let plan = OwnedPlan::new(2, &[(2, &[2])]);
-    let chain = Chain::new(2);
-    let model = chain.model();
-    let plan = plan.check(&model);
-    let mut memory = memory::<Hosted>(&plan);
-    let machine = machine(2);
-    let topology = machine.topology().unwrap();
-    let mut pipeline =
-        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
-            .unwrap();
-    pipeline.set_stall_timeout(Ticks(Hosted::tick_hz() / 20));
-    let stalled = RunError::Stalled { core: CoreId(1), layer: 0 };
-    std::thread::scope(|scope| {
-        let leader = scope.spawn(|| pipeline.run_core(CoreId(0)));
-        submit(&pipeline, Admission::Block(Wait::Forever), 0);
-        assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(stalled));
-        assert_eq!(leader.join().unwrap(), Err(stalled));
+    with_pipeline(2, &plan, &machine(2), &REFERENCE, |mut pipeline| {
+        pipeline.set_stall_timeout(Ticks(Hosted::tick_hz() / 20));
+        let stalled = RunError::Stalled { core: CoreId(1), layer: 0 };
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| pipeline.run_core(CoreId(0)));
+            submit(&pipeline, Admission::Block(Wait::Forever), 0);
+            assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(stalled));
+            assert_eq!(leader.join().unwrap(), Err(stalled));
+        });
+        assert_eq!(pipeline.run_core(CoreId(9)), Err(RunError::NoCore { core: CoreId(9) }));
     });
-    assert_eq!(pipeline.run_core(CoreId(9)), Err(RunError::NoCore { core: CoreId(9) }));
 }
 
 #[test]
@@ -429,68 +433,56 @@ fn a_core_can_feed_the_pipeline_it_computes_for() {
 
 /// Streams frames on the thread of core `own`, which works for the pipeline as well.
 fn feed_beside(layers: u16, plan: &OwnedPlan, own: CoreId, frames: u32) {
-    let chain = Chain::new(layers);
-    let model = chain.model();
-    let plan = plan.check(&model);
-    let mut memory = memory::<Hosted>(&plan);
-    let topology = machine(2).topology().unwrap();
-    let pipeline =
-        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
-            .unwrap();
     let (mut sent, mut seen) = (0, 0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| pipeline.run_core(CoreId(1 - own.0)));
-        let fed = pipeline.run_core_beside(own, || {
-            while sent < frames
-                && let Ok(mut frame) = pipeline.acquire(Admission::Block(Wait::Never))
-            {
-                frame.input(0).unwrap().copy_from_slice(&codes(sent));
-                assert_eq!(frame.submit(), Ok(FrameId(sent)));
-                sent += 1;
-            }
-            while let Ok(output) = pipeline.poll(Wait::Never) {
-                let expected = codes(seen).map(|code| code.wrapping_add(layers as i8));
-                assert_eq!(output.output(0).unwrap(), expected, "frame {seen}");
-                seen += 1;
-            }
-            if seen == frames {
-                pipeline.stop();
-            }
-            Hosted::now().after(Ticks(Hosted::tick_hz() / 1000))
+    with_pipeline(layers, plan, &machine(2), &REFERENCE, |pipeline| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| pipeline.run_core(CoreId(1 - own.0)));
+            let fed = pipeline.run_core_beside(own, || {
+                while sent < frames
+                    && let Ok(mut frame) = pipeline.acquire(Admission::Block(Wait::Never))
+                {
+                    frame.input(0).unwrap().copy_from_slice(&codes(sent));
+                    assert_eq!(frame.submit(), Ok(FrameId(sent)));
+                    sent += 1;
+                }
+                while let Ok(output) = pipeline.poll(Wait::Never) {
+                    let expected = codes(seen).map(|code| code.wrapping_add(layers as i8));
+                    assert_eq!(output.output(0).unwrap(), expected, "frame {seen}");
+                    seen += 1;
+                }
+                if seen == frames {
+                    pipeline.stop();
+                }
+                Hosted::now().after(Ticks(Hosted::tick_hz() / 1000))
+            });
+            assert_eq!(fed, Ok(()));
         });
-        assert_eq!(fed, Ok(()));
     });
     assert_eq!(seen, frames);
 }
 
 #[test]
 fn a_frame_that_waits_for_a_free_core_is_late() {
-    let chain = Chain::new(1);
-    let model = chain.model();
-    let plan = OwnedPlan::new(1, &[(1, &[1])]);
-    let plan = plan.check(&model);
-    let mut memory = memory::<Hosted>(&plan);
-    let topology = machine(1).topology().unwrap();
-    let pipeline =
-        Pipeline::<Hosted>::new(&plan, &topology, &[&REFERENCE], &mut Region::new(&mut memory))
-            .unwrap();
     const HELD_UP: Duration = Duration::from_millis(20);
-    let mut calls = 0;
-    // The core is idle before the first frame is sent, and kept from it afterwards.
-    let beside = || {
-        std::thread::sleep(HELD_UP);
-        calls += 1;
-        match calls {
-            1 => {
-                submit(&pipeline, Admission::Block(Wait::Never), 0);
-                std::thread::sleep(HELD_UP);
+    let plan = OwnedPlan::new(1, &[(1, &[1])]);
+    let stats = with_pipeline(1, &plan, &machine(1), &REFERENCE, |pipeline| {
+        let mut calls = 0;
+        // The core is idle before the first frame is sent, and kept from it afterwards.
+        let beside = || {
+            std::thread::sleep(HELD_UP);
+            calls += 1;
+            match calls {
+                1 => {
+                    submit(&pipeline, Admission::Block(Wait::Never), 0);
+                    std::thread::sleep(HELD_UP);
+                }
+                _ => pipeline.stop(),
             }
-            _ => pipeline.stop(),
-        }
-        Ticks::NEVER
-    };
-    assert_eq!(pipeline.run_core_beside(CoreId(0), beside), Ok(()));
-    let stats = pipeline.team_stats(0).unwrap();
+            Ticks::NEVER
+        };
+        assert_eq!(pipeline.run_core_beside(CoreId(0), beside), Ok(()));
+        pipeline.team_stats(0).unwrap()
+    });
     let held_up = Ticks(HELD_UP.as_nanos() as u64);
     assert_eq!(stats.frames, 1);
     assert!(stats.late >= held_up, "{stats:?}");
@@ -525,16 +517,10 @@ fn what_the_machine_or_program_lacks_is_named() {
 fn a_core_without_the_path_is_named() {
     static UNSUPPORTED: KernelTable =
         KernelTable { supported: || false, ..faulty(pipeit_rt::kernels::reference::lookup) };
-    let chain = Chain::new(1);
-    let model = chain.model();
     let plan = OwnedPlan::new(1, &[(1, &[1])]);
-    let plan = plan.check(&model);
-    let mut memory = memory::<Hosted>(&plan);
-    let topology = machine(1).topology().unwrap();
-    let pipeline =
-        Pipeline::<Hosted>::new(&plan, &topology, &[&UNSUPPORTED], &mut Region::new(&mut memory))
-            .unwrap();
-    let lacking = RunError::PathNotSupported { core: CoreId(0), path: Path::Reference };
-    assert_eq!(pipeline.run_core(CoreId(0)), Err(lacking));
-    assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(lacking));
+    with_pipeline(1, &plan, &machine(1), &UNSUPPORTED, |pipeline| {
+        let lacking = RunError::PathNotSupported { core: CoreId(0), path: Path::Reference };
+        assert_eq!(pipeline.run_core(CoreId(0)), Err(lacking));
+        assert_eq!(pipeline.poll(Wait::Forever).unwrap_err(), CallError::Failed(lacking));
+    });
 }
