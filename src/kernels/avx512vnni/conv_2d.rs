@@ -1,4 +1,4 @@
-//! Tiles of convolutions: up to 12 pixels times up to 64 columns.
+//! Tiles of convolutions, computed in parts of up to 10 pixels times up to 64 columns.
 // Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
@@ -114,6 +114,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
+    // Of more pixels than 10, the places of the inputs do not fit into the registers.
     let most = if V > 2 { 6 } else { 10 };
     let parts = job.rows.div_ceil(most);
     for i in 0..parts {
@@ -129,9 +130,7 @@ unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Pane
                 7 => part::<S, 7, V>,
                 8 => part::<S, 8, V>,
                 9 => part::<S, 9, V>,
-                10 => part::<S, 10, V>,
-                11 => part::<S, 11, V>,
-                _ => part::<S, 12, V>,
+                _ => part::<S, 10, V>,
             },
             _ => return,
         };
@@ -196,7 +195,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
         weights = rest;
         let mut at = offset;
         for weights in here {
-            // Narrower ones are the last.
+            // Narrower panels are the last.
             if V == 4 {
                 _mm_prefetch::<_MM_HINT_T1>(weights.as_ptr().cast::<i8>().wrapping_add(ahead));
             }
