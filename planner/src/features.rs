@@ -319,7 +319,7 @@ impl Geometry {
             Path::Neon | Path::I8mm => arm(4),
             Path::Dotprod => Self { tile: 20, is_filled: false, ..arm(5) },
             Path::Avx2 => Self { tile: 6, at_once: [6; 2], is_filled: false, strip: [1, 1] },
-            _ => Self { tile: 48, at_once: [12, 6], is_filled: false, strip: [2, 16] },
+            _ => Self { tile: 48, at_once: [10, 6], is_filled: false, strip: [2, 16] },
         }
     }
 
