@@ -9,6 +9,8 @@
 //! alone on a core, while the other core computes frames of its own: the sum of its layers, one
 //! frame at a time, and for the first stage what a pipeline of one core takes to be fed.
 
+mod common;
+
 use std::slice::from_ref;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +25,6 @@ use pipeit_tool::noise::Noise;
 use pipeit_tool::partition::Partition;
 use pipeit_tool::planning::{Planner, PlanningError};
 use pipeit_tool::session::{KERNELS, fill};
-use pipeit_tool::zoo::ZOO;
 use pipeit_tool::{artefact, report};
 
 /// Rounds of each measurement.
@@ -106,15 +107,8 @@ fn beside<T, U: Send>(other: impl FnOnce() -> U + Send, body: impl FnOnce() -> T
 }
 
 fn main() -> Result<(), CommandError> {
-    let asked: Vec<_> = std::env::args().skip(1).filter(|name| !name.starts_with("--")).collect();
-    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
     let Some(kernels) = KERNELS.iter().find(|table| (table.supported)()) else { return Ok(()) };
-    let cpus: Vec<_> =
-        Machine::detect().clusters.into_iter().flat_map(|cluster| cluster.cpus).collect();
-    let &[first, second, ..] = &cpus[..] else {
-        println!("needs two cores");
-        return Ok(());
-    };
+    let Some([first, second]) = common::two_cpus() else { return Ok(()) };
     let machine =
         |cpus: &[usize]| Machine { clusters: vec![HostCluster::new("cpu", cpus.to_vec())] };
     let (both, cores) = (machine(&[first, second]), [machine(&[first]), machine(&[second])]);
@@ -126,7 +120,7 @@ fn main() -> Result<(), CommandError> {
         ">of the slower alone",
     ];
     let mut rows = report::table(&headings);
-    for architecture in ZOO.into_iter().filter(|found| is_asked(found.name)) {
+    for architecture in common::networks() {
         let file = architecture.tflite(0, &mut || {});
         let loaded = from_bytes(&file, Some("tflite"), &[kernels.path.into()])?;
         let mut tables = artefact::tables(&loaded.bytes)?;

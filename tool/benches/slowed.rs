@@ -8,6 +8,8 @@
 //! stream that may change plans goes on through that; beside its throughput afterwards stands that
 //! of the best of all plans there are, which run one by one in the same company.
 
+mod common;
+
 use std::cell::Cell;
 use std::env;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +26,6 @@ use pipeit_tool::noise::Noise;
 use pipeit_tool::partition::Partition;
 use pipeit_tool::planning::{Planner, PlanningError};
 use pipeit_tool::session::{KERNELS, fill, stream_live};
-use pipeit_tool::zoo::ZOO;
 use pipeit_tool::{artefact, report};
 
 /// How long a stream runs undisturbed, and has to find another plan.
@@ -113,8 +114,6 @@ fn run(
 
 fn main() -> Result<(), CommandError> {
     let args: Vec<_> = env::args().skip(1).collect();
-    let cpus: Vec<_> =
-        Machine::detect().clusters.into_iter().flat_map(|cluster| cluster.cpus).collect();
     if let [hog, cpu] = &args[..]
         && hog == HOG
     {
@@ -125,13 +124,8 @@ fn main() -> Result<(), CommandError> {
         machine.run(|_| while Instant::now() < end {}, || ());
         return Ok(());
     }
-    let asked: Vec<_> = args.iter().filter(|name| !name.starts_with("--")).collect();
-    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| *asked == name);
     let Some(kernels) = KERNELS.iter().find(|table| (table.supported)()) else { return Ok(()) };
-    let &[first, second, ..] = &cpus[..] else {
-        println!("needs two cores");
-        return Ok(());
-    };
+    let Some([first, second]) = common::two_cpus() else { return Ok(()) };
     let cluster = |name, cpu| HostCluster::new(name, vec![cpu]);
     let machine = Machine { clusters: vec![cluster("a", first), cluster("b", second)] };
     let headings = [
@@ -145,7 +139,7 @@ fn main() -> Result<(), CommandError> {
         ">lost or wrong",
     ];
     let mut rows = report::table(&headings);
-    for architecture in ZOO.into_iter().filter(|found| is_asked(found.name)) {
+    for architecture in common::networks() {
         let file = architecture.tflite(0, &mut || {});
         let loaded = from_bytes(&file, Some("tflite"), &[kernels.path.into()])?;
         let mut tables = artefact::tables(&loaded.bytes)?;
