@@ -330,14 +330,17 @@ fn handover_ns(
     effort: Effort,
 ) -> Result<f64, CommandError> {
     let networks = subjects.iter().filter(|subject| subject.name != SYNTHETIC);
-    let mut left = 2;
+    // A CPU may stand in several clusters.
+    let mut taken = Vec::new();
     let some = |cluster: &HostCluster| {
-        let cpus: Vec<_> = cluster.cpus.iter().copied().take(left).collect();
-        left -= cpus.len();
+        let free = cluster.cpus.iter().copied().filter(|cpu| !taken.contains(cpu));
+        let cpus: Vec<_> = free.take(2 - taken.len()).collect();
+        taken.extend(&cpus);
         (!cpus.is_empty()).then(|| HostCluster { cpus, ..cluster.clone() })
     };
     let pair = Machine { clusters: machine.clusters.iter().filter_map(some).collect() };
-    let (Some(smallest), 0) = (networks.min_by_key(|subject| subject.bytes.len()), left) else {
+    let smallest = networks.min_by_key(|subject| subject.bytes.len());
+    let Some(smallest) = smallest.filter(|_| taken.len() == 2) else {
         return Ok(pipeit_planner::predict::HANDOVER_NS);
     };
     let mut tables = artefact::tables(&smallest.bytes)?;
