@@ -17,7 +17,7 @@ pub struct Measurement {
     pub frames: usize,
     /// The time they took.
     pub seconds: f64,
-    /// From submission to result, of each frame, sorted.
+    /// From before a frame is filled to its result, of each frame, sorted.
     pub latencies: Vec<Duration>,
     /// Per stage.
     pub stages: Vec<Load>,
@@ -96,7 +96,7 @@ struct Measuring<F, T> {
     length: Length,
     fill: F,
     take: T,
-    /// When each frame was sent.
+    /// When each frame was begun to be filled.
     started: Vec<Instant>,
     taken: usize,
     window: Option<Window>,
@@ -110,7 +110,7 @@ where
     /// Takes all results there are, and sends as many frames as find room; says whether there is
     /// more to do.
     fn step(&mut self, pipeline: &Pipeline<'_, Hosted>) -> Result<bool, CallError> {
-        // Asked once: a look at the clock takes as long as handing over a frame.
+        // Asked once: beside frames of a few microseconds, looks at the clock count.
         let now = Instant::now();
         while self.taken < self.started.len() {
             match pipeline.poll(Wait::Never) {
