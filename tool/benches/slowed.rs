@@ -156,7 +156,7 @@ fn main() -> Result<(), CommandError> {
         let checked: Result<Vec<_>, _> = planned.iter().map(|plan| plan.check(model)).collect();
         let plans = checked.map_err(PlanningError::from)?;
         let mut hog = None;
-        let mut join = || hog = Hog::on(second).ok();
+        let mut join = || hog = Some(Hog::on(second).expect("another process"));
         let live = run(
             &plans,
             &machine,
@@ -165,7 +165,8 @@ fn main() -> Result<(), CommandError> {
         )?;
 
         let cores = vec![1; machine.clusters.len()];
-        let all = all_plans(model.layers.len(), &cores, true, MOST).unwrap_or_default();
+        let all = all_plans(model.layers.len(), &cores, true, MOST);
+        let all = all.ok_or(PlanningError::TooMany { most: MOST })?;
         let mut rates = vec![Vec::new(); all.len()];
         for _ in 0..ROUNDS {
             for (plan, rates) in all.iter().zip(&mut rates) {

@@ -18,7 +18,7 @@ use crate::planning::{Planner, PlanningError};
 use crate::search::Found;
 use crate::session::fill;
 
-/// Seconds that each plan runs per round.
+/// How long each plan runs per round.
 const TIME: Duration = Duration::from_millis(200);
 /// Rounds over all plans, and over the fastest and the one picked.
 const ROUNDS: usize = 5;

@@ -50,7 +50,7 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Seconds for each measurement.
+/// How long each measurement takes.
 const TIME: Duration = Duration::from_secs(1);
 /// Frames of the Gantt chart.
 const FRAMES: usize = 12;
