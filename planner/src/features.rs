@@ -93,7 +93,7 @@ impl Core {
         match path {
             Path::Reference => PORTABLE,
             Path::Avx2 => AVX2,
-            Path::Avx512Vnni => AVX512,
+            Path::Avx512Vnni | Path::Amx => AVX512,
             _ => self.int8,
         }
     }

@@ -18,6 +18,8 @@ use crate::values::{Malformed, Values};
 use crate::weights::Weights;
 
 #[cfg(target_arch = "x86_64")]
+pub mod amx;
+#[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512vnni;
@@ -56,12 +58,21 @@ pub enum Path {
     Avx2,
     /// x86-64 AVX-512 VNNI.
     Avx512Vnni,
+    /// x86-64 AMX, and AVX-512 VNNI for all else.
+    Amx,
 }
 
 impl Path {
     /// All paths, in the order of their codes.
-    pub const ALL: [Self; 6] =
-        [Self::Reference, Self::Neon, Self::Dotprod, Self::I8mm, Self::Avx2, Self::Avx512Vnni];
+    pub const ALL: [Self; 7] = [
+        Self::Reference,
+        Self::Neon,
+        Self::Dotprod,
+        Self::I8mm,
+        Self::Avx2,
+        Self::Avx512Vnni,
+        Self::Amx,
+    ];
 
     /// The name used on command lines and in reports.
     #[must_use]
@@ -73,6 +84,7 @@ impl Path {
             Self::I8mm => "i8mm",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Amx => "amx",
         }
     }
 }
@@ -446,6 +458,8 @@ pub const ALL: &[&KernelTable] = &[
     &dotprod::TABLE,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     &neon::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &amx::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx512vnni::TABLE,
     #[cfg(target_arch = "x86_64")]

@@ -29,7 +29,7 @@ impl From<Path> for PackTarget {
     /// With the second-level cache that cores of the path have at least.
     fn from(path: Path) -> Self {
         let l2_kib = match path {
-            Path::Avx512Vnni => 1024,
+            Path::Avx512Vnni | Path::Amx => 1024,
             _ => 512,
         };
         Self { path, l2_bytes: l2_kib << 10 }

@@ -17,11 +17,11 @@ use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(super) const ROWS: usize = 48;
+pub(in crate::kernels) const ROWS: usize = 96;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
-const COLUMNS: usize = 64;
+pub(in crate::kernels) const COLUMNS: usize = 64;
 /// Numbers per column.
-const PARAMETERS: usize = 8;
+pub(in crate::kernels) const PARAMETERS: usize = 8;
 
 /// The microkernel of [`Path::Avx512Vnni`].
 #[derive(Debug)]
@@ -36,20 +36,30 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const ADD: kernels::Kernel<Add> = super::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        let params = job.params;
-        let tile = match (params.fast, params.rounding) {
-            (true, Rounding::Double) if params.output.rectifies() => tile::<Rectified>,
-            (true, Rounding::Double) => tile::<Short>,
-            _ => tile::<Exact>,
-        };
         // SAFETY: the caller's promise.
-        unsafe { tile(job) }
+        unsafe { compute(job) }
     }
+}
+
+/// Computes a tile of any number of pixels.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+pub(in crate::kernels) unsafe fn compute(job: &Job<'_, ROWS>) {
+    let params = job.params;
+    let tile = match (params.fast, params.rounding) {
+        (true, Rounding::Double) if params.output.rectifies() => tile::<Rectified>,
+        (true, Rounding::Double) => tile::<Short>,
+        _ => tile::<Exact>,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { tile(job) }
 }
 
 /// Codes with their highest bit inverted, which is 128 more, without sign.
 #[derive(Debug)]
-pub(super) struct Offset;
+pub(in crate::kernels) struct Offset;
 
 // SAFETY: what is copied and filled is as long as asked.
 unsafe impl InputForm for Offset {
@@ -75,13 +85,13 @@ unsafe impl InputForm for Offset {
 }
 
 /// A panel of a job.
-struct Panel<'a> {
-    weights: &'a [i8],
-    columns: &'a [i32],
+pub(in crate::kernels) struct Panel<'a> {
+    pub(in crate::kernels) weights: &'a [i8],
+    pub(in crate::kernels) columns: &'a [i32],
     /// Its first column.
-    first: usize,
+    pub(in crate::kernels) first: usize,
     /// Columns to store, from that.
-    stored: usize,
+    pub(in crate::kernels) stored: usize,
 }
 
 /// # Safety
@@ -216,7 +226,9 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     let stored = (panel.first, panel.stored);
     if S::FAST {
         // SAFETY: the outputs are writable for these codes.
-        return unsafe { store_fast::<S, R, V>(sums, columns, params.output, outputs, stored) };
+        return unsafe {
+            store_fast::<S, R, V>(|r, v| sums[r][v], columns, params.output, outputs, stored);
+        };
     }
     // Copied one by one: the array as a whole would be in memory all the time.
     let mut copy = [[_mm512_setzero_si512(); V]; R];

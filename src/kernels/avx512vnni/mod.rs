@@ -6,12 +6,12 @@
 //! [`Packing::offset`]: super::packed::Packing::offset
 #![allow(unsafe_code)]
 
-mod conv_2d;
+pub(super) mod conv_2d;
 mod depthwise_conv_2d;
 mod elementwise;
 mod pool;
-mod requantize;
-mod vector;
+pub(super) mod requantize;
+pub(super) mod vector;
 
 use super::compiled::compiled;
 use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
@@ -38,7 +38,7 @@ pub static TABLE: KernelTable = KernelTable {
 
 /// Whether this core can execute the path. Without an operating system the compiler must have
 /// been told.
-fn supported() -> bool {
+pub(super) fn supported() -> bool {
     #[cfg(feature = "std")]
     return std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512bw")
@@ -64,7 +64,7 @@ unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'
 /// # Safety
 ///
 /// [`supported`].
-unsafe fn packed_depthwise_conv_2d(
+pub(super) unsafe fn packed_depthwise_conv_2d(
     params: &PackedDepthwiseConv2d,
     weights: &Weights<'_>,
     io: &Io<'_>,
@@ -108,7 +108,7 @@ unsafe fn mean(params: &Mean, weights: &Weights<'_>, io: &Io<'_>) {
 /// # Safety
 ///
 /// [`supported`].
-unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+pub(super) unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     // SAFETY: the caller's promise.
     if !unsafe { elementwise::add(params, io) } {
         reference::add(params, weights, io);

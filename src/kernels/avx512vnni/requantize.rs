@@ -13,16 +13,16 @@ use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding, complete};
 use crate::quant::{Multiplier, Output};
 
 /// Kinds of numbers in the table of columns; those of the fast form follow.
-pub(super) const BIAS: usize = 0;
-pub(super) const MANTISSA: usize = 1;
-pub(super) const SHIFT: usize = 2;
+pub(in crate::kernels) const BIAS: usize = 0;
+pub(in crate::kernels) const MANTISSA: usize = 1;
+pub(in crate::kernels) const SHIFT: usize = 2;
 
 /// A panel's part of the table of columns, `V` vectors wide.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'a, const V: usize>(&'a [[Numbers; V]; PARAMETERS as usize]);
+pub(in crate::kernels) struct Columns<'a, const V: usize>(&'a [[Numbers; V]; PARAMETERS as usize]);
 
 impl<'a, const V: usize> Columns<'a, V> {
-    pub(super) fn new(table: &'a [i32]) -> Option<Self> {
+    pub(in crate::kernels) fn new(table: &'a [i32]) -> Option<Self> {
         let (vectors, _) = table.as_chunks();
         vectors.as_chunks().0.first_chunk().map(Self)
     }
@@ -30,7 +30,7 @@ impl<'a, const V: usize> Columns<'a, V> {
     /// The numbers of one kind.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn row<const KIND: usize>(self) -> [__m512i; V] {
+    pub(in crate::kernels) fn row<const KIND: usize>(self) -> [__m512i; V] {
         let mut vectors = [_mm512_setzero_si512(); V];
         for v in 0..V {
             vectors[v] = load_numbers(&self.0[KIND][v]);
@@ -40,7 +40,7 @@ impl<'a, const V: usize> Columns<'a, V> {
 }
 
 /// A sequence of instructions that makes steps of sums.
-pub(super) trait Sequence {
+pub(in crate::kernels) trait Sequence {
     /// The fast form: sums are [`moved`].
     const FAST: bool;
     /// Halves of negative numbers go down, as is right; else up.
@@ -50,15 +50,15 @@ pub(super) trait Sequence {
 /// The fast form where the output [rectifies](Output::rectifies): negative numbers become the
 /// least code, however they are rounded.
 #[derive(Debug)]
-pub(super) struct Rectified;
+pub(in crate::kernels) struct Rectified;
 
 /// The fast form.
 #[derive(Debug)]
-pub(super) struct Short;
+pub(in crate::kernels) struct Short;
 
 /// The general form.
 #[derive(Debug)]
-pub(super) struct Exact;
+pub(in crate::kernels) struct Exact;
 
 impl Sequence for Rectified {
     const FAST: bool = true;
@@ -97,17 +97,18 @@ macro_rules! unrolled {
 /// Every target is writable for `len` codes from `first` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
-    mut sums: [[__m512i; V]; R],
+pub(in crate::kernels) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
+    sums: impl Fn(usize, usize) -> __m512i,
     columns: Columns<'_, V>,
     output: Output,
     targets: &[*mut i8; R],
     (start, len): (usize, usize),
 ) {
+    let mut steps = [[_mm512_setzero_si512(); V]; R];
     unrolled!(v < V, {
         let fast = Fast::<S>::new(columns, v);
         unrolled!(r < R, {
-            sums[r][v] = finished(fast.scaled(sums[r][v]));
+            steps[r][v] = finished(fast.scaled(sums(r, v)));
         });
     });
     let (codes, first) = (Codes::<V>::new(output), first(len));
@@ -117,7 +118,7 @@ pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
         let row = |i: usize| (r + i).min(R - 1);
         let target = |i: usize| targets[row(i)].wrapping_add(start);
         if V == 1 && r % together == 0 {
-            let rows = [sums[r][0], sums[row(1)][0], sums[row(2)][0], sums[row(3)][0]];
+            let rows = [steps[r][0], steps[row(1)][0], steps[row(2)][0], steps[row(3)][0]];
             let rows = codes.in_order(rows);
             let rows = [
                 _mm512_castsi512_si128(rows),
@@ -130,8 +131,8 @@ pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
                 unsafe { _mm_mask_storeu_epi8(target(i), first as __mmask16, rows[i]) };
             }
         } else if V == 2 && r % together == 0 {
-            let other = sums[row(1)];
-            let rows = codes.pair_in_order([sums[r][0], sums[r][V - 1], other[0], other[V - 1]]);
+            let other = steps[row(1)];
+            let rows = codes.pair_in_order([steps[r][0], steps[r][V - 1], other[0], other[V - 1]]);
             let rows = [_mm512_castsi512_si256(rows), _mm512_extracti64x4_epi64::<1>(rows)];
             for i in 0..together.min(R - r) {
                 // SAFETY: the caller's promise.
@@ -139,7 +140,7 @@ pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
             }
         } else if V > 2 {
             // SAFETY: the caller's promise.
-            unsafe { codes.store(sums[r], target(0), first) };
+            unsafe { codes.store(steps[r], target(0), first) };
         }
     });
 }
@@ -151,7 +152,7 @@ pub(super) unsafe fn store_fast<S: Sequence, const R: usize, const V: usize>(
 /// As [`store_fast`].
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn store<const V: usize>(
+pub(in crate::kernels) unsafe fn store<const V: usize>(
     sums: &[[__m512i; V]],
     columns: Columns<'_, V>,
     params: &PackedConv2d,
@@ -177,12 +178,12 @@ pub(super) unsafe fn store<const V: usize>(
 /// Sums as [`Fast`] takes them: moved up by 2^31, unsigned.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn moved(sums: __m512i) -> __m512i {
+pub(in crate::kernels) fn moved(sums: __m512i) -> __m512i {
     _mm512_xor_si512(sums, _mm512_set1_epi32(i32::MIN))
 }
 
 /// The fast form for 16 columns, see [`complete`](crate::kernels::packed::complete).
-pub(super) struct Fast<S> {
+pub(in crate::kernels) struct Fast<S> {
     doubled: __m512i,
     doubled_odd: __m512i,
     constants: __m512i,
@@ -195,7 +196,7 @@ impl<S: Sequence> Fast<S> {
     /// For the columns of vector `v`.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new<const V: usize>(columns: Columns<'_, V>, v: usize) -> Self {
+    pub(in crate::kernels) fn new<const V: usize>(columns: Columns<'_, V>, v: usize) -> Self {
         // What is otherwise added to sums that are not negative.
         let one = _mm512_set1_epi64(if S::TIES { 0 } else { 1 << 32 });
         Self {
@@ -210,7 +211,7 @@ impl<S: Sequence> Fast<S> {
 
     /// The form for one multiplier; None where it does not apply.
     #[target_feature(enable = "avx512f")]
-    pub(super) fn of(multiplier: Multiplier) -> Option<Self> {
+    pub(in crate::kernels) fn of(multiplier: Multiplier) -> Option<Self> {
         if !(-30..0).contains(&multiplier.shift) {
             return None;
         }
@@ -224,7 +225,7 @@ impl<S: Sequence> Fast<S> {
     /// Scales sums that are [`moved`].
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn scaled(&self, sums: __m512i) -> __m512i {
+    pub(in crate::kernels) fn scaled(&self, sums: __m512i) -> __m512i {
         let even = _mm512_mul_epu32(sums, self.doubled);
         let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(sums), self.doubled_odd);
         let even = _mm512_add_epi64(even, self.constants);
@@ -259,7 +260,7 @@ fn high_halves(even: __m512i, odd: __m512i) -> __m512i {
 /// [`requantize`](crate::quant::requantize).
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn double(sums: __m512i, mantissas: __m512i, shifts: __m512i) -> __m512i {
+pub(in crate::kernels) fn double(sums: __m512i, mantissas: __m512i, shifts: __m512i) -> __m512i {
     let zero = _mm512_setzero_si512();
     let left = _mm512_max_epi32(shifts, zero);
     let right = _mm512_max_epi32(_mm512_sub_epi32(zero, shifts), zero);
@@ -307,7 +308,7 @@ fn rounded(a: __m512i, b: __m512i, bits: __m512i) -> __m512i {
 }
 
 /// Zero point and clamp, and the order of columns undone.
-pub(super) struct Codes<const V: usize> {
+pub(in crate::kernels) struct Codes<const V: usize> {
     zero_point: __m512i,
     min: __m512i,
     max: __m512i,
@@ -341,7 +342,7 @@ impl<const V: usize> Codes<V> {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(output: Output) -> Self {
+    pub(in crate::kernels) fn new(output: Output) -> Self {
         Self {
             zero_point: _mm512_set1_epi16(output.zero_point.into()),
             min: _mm512_set1_epi8(output.min),
@@ -354,7 +355,7 @@ impl<const V: usize> Codes<V> {
     /// The target is writable for the codes of the mask.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(super) unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
+    pub(in crate::kernels) unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
         // In each vector lane l holds columns `(l / 4) * 4 V + 4 v + l % 4`, so that packing lane
         // by lane leaves the columns in their order, but for gaps when V is not 4.
         let pair =
@@ -392,7 +393,7 @@ impl Codes<4> {
     /// The target is writable for the codes of the mask.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) unsafe fn store_in_order(
+    pub(in crate::kernels) unsafe fn store_in_order(
         &self,
         steps: [__m512i; 4],
         target: *mut i8,
@@ -412,7 +413,7 @@ impl Codes<1> {
     /// The targets are writable for the codes of their masks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(super) unsafe fn store_pair(
+    pub(in crate::kernels) unsafe fn store_pair(
         &self,
         steps: [__m512i; 2],
         targets: [*mut i8; 2],

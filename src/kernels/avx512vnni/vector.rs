@@ -5,41 +5,41 @@ use core::arch::x86_64::*;
 use crate::kernels::packed::form::Pieces;
 
 /// Bytes of a vector.
-pub(super) const BYTES: usize = 64;
+pub(in crate::kernels) const BYTES: usize = 64;
 
 /// Numbers of a vector.
-pub(super) const LANES: usize = BYTES / 4;
+pub(in crate::kernels) const LANES: usize = BYTES / 4;
 
 /// A vector of packed weights.
-pub(super) type Codes = [i8; BYTES];
+pub(in crate::kernels) type Codes = [i8; BYTES];
 
 /// A vector of the table of columns.
-pub(super) type Numbers = [i32; LANES];
+pub(in crate::kernels) type Numbers = [i32; LANES];
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn load_codes(codes: &Codes) -> __m512i {
+pub(in crate::kernels) fn load_codes(codes: &Codes) -> __m512i {
     // SAFETY: the reference is readable for 64 bytes.
     unsafe { _mm512_loadu_si512(codes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn load_numbers(numbers: &Numbers) -> __m512i {
+pub(in crate::kernels) fn load_numbers(numbers: &Numbers) -> __m512i {
     // SAFETY: the reference is readable for 64 bytes.
     unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) }
 }
 
 /// A mask of the first `len` of 64 bytes.
 #[inline]
-pub(super) const fn first(len: usize) -> __mmask64 {
+pub(in crate::kernels) const fn first(len: usize) -> __mmask64 {
     if len >= BYTES { !0 } else { (1 << len) - 1 }
 }
 
 /// Moves codes up by 128 and back.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn flip(codes: __m512i) -> __m512i {
+pub(in crate::kernels) fn flip(codes: __m512i) -> __m512i {
     _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn flip(codes: __m512i) -> __m512i {
 ///
 /// Every piece is readable where it is and writable where it goes; they do not overlap.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Pieces) {
+pub(in crate::kernels) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Pieces) {
     let Pieces { len, count, from_step, to_step } = pieces;
     if len == from_step && len == to_step && count > 1 {
         let all = Pieces { len: len * count, count: 1, ..pieces };
@@ -91,7 +91,7 @@ pub(super) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Pieces) {
 ///
 /// `from` is readable for `len` bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) unsafe fn sum(from: *const i8, len: usize) -> i32 {
+pub(in crate::kernels) unsafe fn sum(from: *const i8, len: usize) -> i32 {
     let mut sums = _mm512_setzero_si512();
     for at in (0..len).step_by(BYTES) {
         // SAFETY: inside `len` bytes.
@@ -110,7 +110,7 @@ pub(super) unsafe fn sum(from: *const i8, len: usize) -> i32 {
 /// The codes of the mask are readable.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn widen(codes: *const i8, mask: __mmask16) -> __m512i {
+pub(in crate::kernels) unsafe fn widen(codes: *const i8, mask: __mmask16) -> __m512i {
     // SAFETY: the caller's promise.
     _mm512_cvtepi8_epi32(unsafe { _mm_maskz_loadu_epi8(mask, codes) })
 }

@@ -283,6 +283,6 @@ impl<'a> Band<'a> {
             });
             repeat_first(run, count);
         }
-        Inputs::new::<M>(starts, across, [down, row_step])
+        Inputs::new::<M>(starts, across, down, [row_step, step])
     }
 }

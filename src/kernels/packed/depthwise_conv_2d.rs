@@ -37,7 +37,7 @@ impl DepthwisePacking {
             Path::Neon => common,
             Path::Dotprod | Path::I8mm => Self { group: 4, ..common },
             Path::Avx2 => Self { parameters: wide::PARAMETERS, ..common },
-            Path::Avx512Vnni => {
+            Path::Avx512Vnni | Path::Amx => {
                 Self { group: 4, offset: 128, parameters: wide::PARAMETERS, ..common }
             }
         })

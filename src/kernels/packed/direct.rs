@@ -110,7 +110,7 @@ impl<'a> Direct<'a> {
         if count < ROWS {
             starts.iter_mut().take(used).for_each(|run| repeat_first(run, count));
         }
-        (Inputs::new::<M>(starts, used, [down, self.steps[0]]), run)
+        (Inputs::new::<M>(starts, used, down, [self.steps[0], self.steps[2]]), run)
     }
 
     /// Finds the inputs of `len` pixels of an output row, tap by tap, for row `row` of the tile

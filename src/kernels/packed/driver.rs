@@ -52,27 +52,31 @@ pub(crate) struct Inputs<'a, const ROWS: usize> {
     pub(crate) down: usize,
     /// Bytes from there to those below.
     pub(crate) step: usize,
+    /// Bytes from a pixel's to those of the next in its row.
+    pub(crate) across: usize,
 }
 
 impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
-    /// The first `across` of `starts` are known, and that all are there `down` times.
+    /// The first `used` of `starts` are known, and that all are there `down` times.
     pub(super) fn new<M: Microkernel<ROWS>>(
         starts: &'a mut [[*const i8; ROWS]],
-        across: usize,
-        [down, step]: [usize; 2],
+        used: usize,
+        down: usize,
+        [step, across]: [usize; 2],
     ) -> Self {
         if M::BELOW {
-            return Self { starts: starts.get(..across).unwrap_or_default(), down, step };
+            let starts = starts.get(..used).unwrap_or_default();
+            return Self { starts, down, step, across };
         }
-        let all = across.wrapping_mul(down);
-        for run in across..all {
+        let all = used.wrapping_mul(down);
+        for run in used..all {
             let Some((above, [here, ..])) = starts.split_at_mut_checked(run) else { break };
-            let Some(above) = above.get(run.wrapping_sub(across)) else { break };
+            let Some(above) = above.get(run.wrapping_sub(used)) else { break };
             for (start, above) in here.iter_mut().zip(above) {
                 *start = above.wrapping_add(step);
             }
         }
-        Self { starts: starts.get(..all).unwrap_or_default(), down: 1, step: 0 }
+        Self { starts: starts.get(..all).unwrap_or_default(), down: 1, step: 0, across }
     }
 
     /// Number of runs of a pixel.
@@ -83,7 +87,7 @@ impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
     /// Every run in order: where it or the one above begins for each pixel, and how far below.
     #[inline]
     pub(crate) fn each(self) -> impl Iterator<Item = (&'a [*const i8; ROWS], usize)> {
-        let Self { starts, down, step } = self;
+        let Self { starts, down, step, .. } = self;
         let offsets = (0..down).map(move |row| row.wrapping_mul(step));
         offsets.flat_map(move |offset| starts.iter().map(move |start| (start, offset)))
     }
@@ -280,7 +284,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                         for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
                             *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
                         }
-                        (Inputs::new::<M>(starts, 1, [1, 0]), run)
+                        (Inputs::new::<M>(starts, 1, 1, [0, run]), run)
                     }
                 };
                 x += rows;

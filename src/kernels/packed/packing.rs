@@ -21,6 +21,9 @@ pub struct Packing {
     pub group: u32,
     /// Runs are filled up with zero weights to a multiple of this.
     pub align: u32,
+    /// Most inputs of a run that are multiplied at once. Longer runs are filled up so that they
+    /// fall into pieces of equal length, each a multiple of `align`.
+    pub piece: u32,
     /// What the kernel adds to every input code before it multiplies.
     pub offset: i32,
     /// Inputs for which a kernel has scratch memory on its stack: a band and gathered ones, or a
@@ -41,7 +44,7 @@ impl Path {
             Self::Neon | Self::Dotprod | Self::I8mm => {
                 &[Access::Direct, Access::Band, Access::Gather]
             }
-            Self::Avx2 | Self::Avx512Vnni => &[Access::Band],
+            Self::Avx2 | Self::Avx512Vnni | Self::Amx => &[Access::Band],
         }
     }
 
@@ -53,6 +56,7 @@ impl Path {
             narrow: 16,
             group: 16,
             align: 16,
+            piece: u32::MAX,
             offset: 0,
             scratch: 8 << 10,
             parameters: 3,
@@ -67,13 +71,15 @@ impl Path {
                 let parameters = wide::PARAMETERS;
                 Packing { columns: 16, narrow: 16, group: 2, align: 2, parameters, ..x86 }
             }
-            Self::Avx512Vnni => {
+            Self::Avx512Vnni | Self::Amx => {
                 let parameters = wide::PARAMETERS;
+                let piece = if matches!(self, Self::Amx) { 64 } else { u32::MAX };
                 Packing {
                     columns: 64,
                     narrow: 16,
                     group: 4,
                     align: 4,
+                    piece,
                     offset: 128,
                     parameters,
                     ..x86
@@ -86,7 +92,7 @@ impl Path {
 /// Writes what `path` asks besides bias, mantissa and shift into the table of a panel, or of a
 /// block of depthwise channels, that is `width` columns wide.
 pub fn complete(path: Path, table: &mut [i32], width: usize) {
-    if matches!(path, Path::Avx2 | Path::Avx512Vnni) {
+    if matches!(path, Path::Avx2 | Path::Avx512Vnni | Path::Amx) {
         wide::complete(table, width);
     }
 }
@@ -104,7 +110,8 @@ impl Packing {
     /// Inputs of a run, those included that only fill it up.
     #[must_use]
     pub fn padded(&self, len: u32) -> Option<u32> {
-        len.checked_next_multiple_of(self.align)
+        let pieces = len.div_ceil(self.piece).max(1);
+        len.checked_next_multiple_of(self.align.checked_mul(pieces)?)
     }
 
     /// Inputs of all runs, filled up.
