@@ -5,7 +5,7 @@
 //! cores, and what one unit of it takes by static cycle counts: the prior of a [fit](crate::fit).
 
 use pipeit_rt::kernels::Path;
-use pipeit_rt::kernels::packed::{Access, Packing};
+use pipeit_rt::kernels::packed::{Access, Packing, Runs};
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Split};
 
@@ -42,6 +42,9 @@ const PORTABLE: Rates = Rates { macs: 0.7, depthwise: 0.5, requantize: 6.0, byte
 /// Of those for AVX2 and AVX-512 VNNI.
 const AVX2: Rates = Rates { macs: 24.0, depthwise: 8.0, requantize: 0.5, bytes: 8.0 };
 const AVX512: Rates = Rates { macs: 64.0, depthwise: 24.0, requantize: 0.3, bytes: 16.0 };
+/// Of those for AMX, whose products are so many times as fast as those of AVX-512.
+const AMX: Rates = Rates { macs: 64.0 * AMX_GAIN as f64, ..AVX512 };
+const AMX_GAIN: usize = 8;
 
 const fn rates(macs: f64, depthwise: f64, requantize: f64) -> Rates {
     Rates { macs, depthwise, requantize, bytes: 4.0 }
@@ -93,7 +96,8 @@ impl Core {
         match path {
             Path::Reference => PORTABLE,
             Path::Avx2 => AVX2,
-            Path::Avx512Vnni | Path::Amx => AVX512,
+            Path::Avx512Vnni => AVX512,
+            Path::Amx => AMX,
             _ => self.int8,
         }
     }
@@ -307,27 +311,42 @@ struct Geometry {
     at_once: [usize; 2],
     /// What is missing to that is computed, too.
     is_filled: bool,
+    /// A rest of up to so many pixels is shared with the tile before.
+    rest: usize,
     /// Output columns and rows of a strip of depthwise convolutions.
     strip: [usize; 2],
 }
 
 impl Geometry {
     fn of(path: Path) -> Self {
-        let arm = |rows| Self { tile: rows, at_once: [rows; 2], is_filled: true, strip: [1, 1] };
+        let arm = |rows| Self {
+            tile: rows,
+            at_once: [rows; 2],
+            is_filled: true,
+            rest: rows / 3,
+            strip: [1, 1],
+        };
+        let avx512 = Self {
+            tile: 112,
+            at_once: [10, 6],
+            is_filled: false,
+            rest: 2,
+            strip: [2, 16],
+        };
         match path {
             Path::Reference => arm(1),
             Path::Neon | Path::I8mm => arm(4),
             Path::Dotprod => Self { tile: 20, is_filled: false, ..arm(5) },
-            Path::Avx2 => Self { tile: 6, at_once: [6; 2], is_filled: false, strip: [1, 1] },
-            _ => Self { tile: 48, at_once: [10, 6], is_filled: false, strip: [2, 16] },
+            Path::Avx2 => Self { is_filled: false, ..arm(6) },
+            Path::Amx => Self { rest: 15, ..avx512 },
+            _ => avx512,
         }
     }
 
-    /// The tiles of `pixels` pixels: how many, of how many pixels. A rest of little is shared with
-    /// the tile before.
+    /// The tiles of `pixels` pixels: how many, of how many pixels.
     fn tiles(&self, pixels: usize) -> [(usize, usize); 3] {
         let (full, rest) = (pixels / self.tile, pixels % self.tile);
-        let little = 1..=self.at_once[1] / 3;
+        let little = 1..=self.rest;
         if full > 0 && little.contains(&rest) {
             let last = self.tile + rest;
             return [(full - 1, self.tile), (1, last.div_ceil(2)), (1, last / 2)];
@@ -452,6 +471,26 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     found
 }
 
+/// Rows of a tile register, and bytes of one.
+const REGISTER: [usize; 2] = [16, 64];
+
+/// Tile registers that cover `pixels` of lines of `line` pixels with `gap` others in between.
+fn registers(pixels: usize, line: usize, gap: usize) -> usize {
+    let (mut count, mut x, mut left) = (0, 0, pixels);
+    while left > 0 {
+        let mut room = REGISTER[0];
+        while room > 0 && left > 0 {
+            let some = (line - x).min(room).min(left);
+            (left, room, x) = (left - some, room - some, x + some);
+            if x == line {
+                (x, room) = (0, room.saturating_sub(gap));
+            }
+        }
+        count += 1;
+    }
+    count
+}
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -486,22 +525,41 @@ impl Conv<'_> {
         let whole = (columns / wide, wide);
         let last =
             (usize::from(!columns.is_multiple_of(wide)), (columns % wide).next_multiple_of(narrow));
+        let run = match is_copied {
+            true => Runs { count: down as u32, len: (across * channels) as u32 },
+            false => Runs { count: 1, len: (layer.taps() * channels) as u32 },
+        };
+        let in_registers = packing.pays(run);
+        // What a multiply-accumulate takes, in those of the path's own instructions.
+        let (depth, slower) = match path {
+            Path::Amx if in_registers => (depth.next_multiple_of(down * REGISTER[1]), 1),
+            Path::Amx => (depth, AMX_GAIN),
+            _ => (depth, 1),
+        };
         let [mut macs, mut inputs, mut tiles, mut outputs] = [0; 4];
         let [mut bytes, mut pieces] = [0; 2];
         for (patches, [patch_rows, patch_columns]) in self.patches(channels) {
+            let copied = self.copied([patch_rows, patch_columns]);
             for (count, pixels) in geometry.tiles(patch_rows * patch_columns) {
                 for (panels, width) in [whole, last] {
                     let at_once = geometry.at_once[usize::from(width > 2 * 16)];
-                    let parts = pixels.div_ceil(at_once);
-                    let computed = if geometry.is_filled { parts * at_once } else { pixels };
+                    let parts = match in_registers {
+                        true => registers(pixels, patch_columns, copied[1] - patch_columns),
+                        false => pixels.div_ceil(at_once),
+                    };
+                    let multiplied = match geometry.is_filled {
+                        _ if in_registers => parts * REGISTER[0],
+                        true => parts * at_once,
+                        false => pixels,
+                    };
+                    let scaled = if geometry.is_filled { multiplied } else { pixels };
                     let count = patches * count * panels;
-                    macs += count * computed * width * depth;
-                    inputs += count * computed * depth;
+                    macs += count * multiplied * width * depth * slower;
+                    inputs += count * multiplied * depth * slower;
                     tiles += count * parts;
-                    outputs += count * computed * width;
+                    outputs += count * scaled * width;
                 }
             }
-            let copied = self.copied([patch_rows, patch_columns]);
             // Neighbours in a row lie side by side.
             let is_adjacent = groups == 1 && (across > 1 || layer.stride == 1);
             if is_copied || layer.taps() > 1 {

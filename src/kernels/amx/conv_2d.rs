@@ -1,43 +1,51 @@
-//! Tiles of convolutions: 16 pixels at equal distances times 16 columns.
-// Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
-// the vectors of sums into memory.
+//! Tiles of convolutions: 16 pixels times 16 columns in each of the registers.
+//!
+//! The 16 pixels of a register lie at equal distances in the copy of the inputs. Where an image's
+//! row ends, those that follow in the copy are no pixels of the output, but as many steps behind
+//! them the next row begins: their sums are computed, too, and left.
+// Loops over indices that are constants once unrolled: iterators put the vectors into memory.
 #![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use super::tiles::{DEPTH, Operands, SIDE, Sums, Tiles};
-use crate::kernels::avx512vnni;
-use crate::kernels::avx512vnni::conv_2d::{COLUMNS, Offset, PARAMETERS, Panel};
+use super::tiles::{DEPTH, Operands, SIDE, Sums, multiply_one, multiply_two};
+use crate::kernels::avx512vnni::conv_2d::{COLUMNS, Offset, PARAMETERS, Panel, compute};
 use crate::kernels::avx512vnni::requantize::{
     BIAS, Columns, Exact, Rectified, Sequence, Short, moved, store, store_fast,
 };
-use crate::kernels::avx512vnni::vector::load_numbers;
+use crate::kernels::avx512vnni::{self, conv_2d};
 use crate::kernels::packed::driver::{Job, Microkernel};
-use crate::kernels::packed::Rounding;
+use crate::kernels::packed::{Rounding, Runs};
 use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
-use core::mem::MaybeUninit;
 
-/// Pixels of a tile of the driver.
-pub(super) use crate::kernels::avx512vnni::conv_2d::ROWS;
+/// Pixels of a job.
+pub(super) const ROWS: usize = conv_2d::ROWS;
 
-/// The microkernel of [`Path::Amx`]; the core's [`Tiles`] are in use.
+/// Pixels whose sums are scaled at once.
+const TOGETHER: usize = 4;
+
+/// The microkernel of [`Path::Amx`]. Where [`depth`] has one for a layer's runs, the core's
+/// registers are [shaped](super::tiles::Tiles) for it.
 #[derive(Debug)]
 pub(super) struct Kernel;
 
 // SAFETY: `tile` stores the columns of `rows` pixels only. What it reads between the inputs of two
-// pixels is readable, since the path copies them all.
+// pixels of a job is readable, since the path copies them all.
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Amx;
     const PART: usize = SIDE;
+    const REST: usize = SIDE - 1;
     const BELOW: bool = true;
     type Form = Offset;
     const ADD: kernels::Kernel<Add> = avx512vnni::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        let Some(places) = Places::of(job) else {
-            // SAFETY: the caller's promise; the panels are the same.
-            return unsafe { avx512vnni::conv_2d::compute(job) };
+        let Some(cover) = Cover::of(job) else {
+            // SAFETY: the caller's promise; panels are those of AVX-512.
+            return unsafe { compute(job) };
         };
         let params = job.params;
         let tile = match (params.fast, params.rounding) {
@@ -46,78 +54,68 @@ unsafe impl Microkernel<ROWS> for Kernel {
             _ => tile::<Exact>,
         };
         // SAFETY: the caller's promise.
-        unsafe { tile(job, &places) }
+        unsafe { tile(job, &cover) }
     }
 }
 
-/// Inputs of a row of tiles, for runs of `run` inputs, which [`Packing`] makes a multiple of it.
-///
-/// [`Packing`]: crate::kernels::packed::Packing
-pub(super) fn depth(run: usize) -> usize {
-    run.checked_div(run.div_ceil(DEPTH)).unwrap_or(0)
+/// The inputs of a run that are multiplied at once; None where AVX-512 is faster.
+pub(super) fn depth(runs: Runs) -> Option<usize> {
+    let packing = Path::Amx.packing().filter(|packing| packing.pays(runs))?;
+    let run = packing.padded(runs.len)? as usize;
+    run.checked_div(run.div_ceil(DEPTH))
 }
 
-/// How the pixels of a job lie in tiles.
-struct Places {
-    /// The first pixel of each tile.
-    firsts: [*const i8; ROWS],
-    /// The pixels of each tile: up to this.
-    ends: [u8; ROWS],
-    /// The row of its tile that a pixel is.
+/// Registers of inputs that cover the pixels of a job.
+struct Cover {
+    registers: heapless::Vec<Register, ROWS>,
+    /// The row of its register that a pixel is; those of every other register follow behind.
     rows: [u8; ROWS],
-    tiles: usize,
+    /// See [`depth`].
+    depth: usize,
 }
 
-impl Places {
-    /// None where too few pixels lie at equal distances.
+#[derive(Clone, Copy)]
+struct Register {
+    /// Inputs of the pixel in the first row.
+    first: *const i8,
+    /// Its pixels are those behind the ones of the register before, up to this.
+    end: usize,
+}
+
+impl Cover {
+    /// None where AVX-512 is faster.
     fn of(job: &Job<'_, ROWS>) -> Option<Self> {
-        let [starts] = job.inputs.starts else { return None };
-        let starts = starts.get(..job.rows)?;
-        let (&start, &last) = (starts.first()?, starts.last()?);
-        let step = job.inputs.across;
+        let Job { inputs, run, rows, .. } = *job;
+        let [starts] = inputs.starts else { return None };
+        let starts = starts.get(..rows)?;
+        let runs = Runs { count: inputs.runs() as u32, len: run as u32 };
+        let mut cover = Self { registers: heapless::Vec::new(), rows: [0; ROWS], depth: depth(runs)? };
+        let step = inputs.across;
         let reach = (SIDE - 1) * step;
-        if step == 0 || last.addr().wrapping_sub(start.addr()) < reach {
-            return None;
-        }
-        let mut places =
-            Self { firsts: [start; ROWS], ends: [0; ROWS], rows: [0; ROWS], tiles: 0 };
-        let (mut first, mut at) = (start, 0usize);
-        let (mut expected, mut row) = (start, 0);
-        let mut open = false;
-        for (i, &input) in starts.iter().enumerate() {
-            if open && input != expected {
+        let (&[start, ..], &[.., last]) = (starts, starts) else { return None };
+        // From here on fewer than 16 steps are left, of which not all need be readable.
+        let latest = last.addr().checked_sub(reach).filter(|&latest| latest >= start.addr())?;
+        let (mut first, mut next, mut row) = (start, start, SIDE);
+        for (pixel, (&input, place)) in starts.iter().zip(&mut cover.rows).enumerate() {
+            if row < SIDE && input != next {
                 let far = input.addr().wrapping_sub(first.addr());
+                row = if far.is_multiple_of(step) { far / step } else { SIDE };
+            }
+            if row >= SIDE {
+                first = input.with_addr(input.addr().min(latest));
+                let far = input.addr().wrapping_sub(first.addr());
+                if !far.is_multiple_of(step) {
+                    return None;
+                }
                 row = far / step;
-                open = far % step == 0;
+                cover.registers.push(Register { first, end: 0 }).ok()?;
             }
-            if !open || row >= SIDE {
-                if i > 0 {
-                    places.tiles += 1;
-                }
-                first = input;
-                // The last pixels are in the last rows: what follows them is not readable.
-                let beyond = last.addr().wrapping_sub(first.addr()) < reach;
-                if beyond {
-                    first = last.wrapping_sub(reach);
-                    let far = input.addr().wrapping_sub(first.addr());
-                    if far % step != 0 {
-                        return None;
-                    }
-                    row = far / step;
-                } else {
-                    row = 0;
-                }
-                *places.firsts.get_mut(places.tiles)? = first;
-                open = true;
-            }
-            *places.rows.get_mut(i)? = row as u8;
-            at += 1;
-            *places.ends.get_mut(places.tiles)? = at as u8;
-            row += 1;
-            expected = input.wrapping_add(step);
+            let is_second = cover.registers.len().is_multiple_of(2);
+            *place = (row + if is_second { SIDE } else { 0 }) as u8;
+            cover.registers.last_mut()?.end = pixel + 1;
+            (next, row) = (input.wrapping_add(step), row + 1);
         }
-        places.tiles += 1;
-        Some(places)
+        (2 * cover.registers.len() < rows).then_some(cover)
     }
 }
 
@@ -125,7 +123,7 @@ impl Places {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, places: &Places) {
+unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, cover: &Cover) {
     let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.runs());
     let columns = job.columns.chunks(COLUMNS * PARAMETERS);
     for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
@@ -133,18 +131,18 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, places: &Places) {
         let panel = Panel { weights, columns, first, stored };
         match columns.len() / (16 * PARAMETERS) {
             // SAFETY: the caller's promise.
-            4 => unsafe { vectors::<S, 4>(job, &panel, places) },
+            4 => unsafe { vectors::<S, 4>(job, cover, &panel) },
             // SAFETY: the caller's promise.
-            3 => unsafe { vectors::<S, 3>(job, &panel, places) },
+            3 => unsafe { vectors::<S, 3>(job, cover, &panel) },
             // SAFETY: the caller's promise.
-            2 => unsafe { vectors::<S, 2>(job, &panel, places) },
+            2 => unsafe { vectors::<S, 2>(job, cover, &panel) },
             // SAFETY: the caller's promise.
-            _ => unsafe { vectors::<S, 1>(job, &panel, places) },
+            _ => unsafe { vectors::<S, 1>(job, cover, &panel) },
         }
     }
 }
 
-/// The columns of a panel, `V` vectors, for all pixels.
+/// The columns of a panel, `V` vectors, for all pixels: two registers of pixels at a time.
 ///
 /// # Safety
 ///
@@ -152,92 +150,116 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, places: &Places) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn vectors<S: Sequence, const V: usize>(
     job: &Job<'_, ROWS>,
+    cover: &Cover,
     panel: &Panel<'_>,
-    places: &Places,
 ) {
     let mut sums = MaybeUninit::<Sums>::uninit();
     let to = sums.as_mut_ptr().cast::<i32>();
-    let depth = depth(job.run);
-    let mut pixel = 0;
-    for pair in (0..places.tiles).step_by(2) {
-        let both = pair + 1 < places.tiles;
-        let one = places.firsts[pair];
-        let other = if both { places.firsts[pair + 1] } else { one };
-        for v in (0..V).step_by(2) {
-            let operands = Operands {
-                inputs: [one, other],
-                pixel: job.inputs.across,
-                runs: job.inputs.down,
-                run: job.run,
-                below: job.inputs.step,
-                weights: panel.weights.as_ptr().wrapping_add(64 * v),
-                width: SIDE * V,
-            };
-            let to = to.wrapping_add(SIDE * v);
-            let multiply = match (both, v + 1 < V) {
-                (true, true) => Tiles::multiply::<2, 2>,
-                (true, false) => Tiles::multiply::<2, 1>,
-                (false, true) => Tiles::multiply::<1, 2>,
-                (false, false) => Tiles::multiply::<1, 1>,
-            };
-            // SAFETY:
-            unsafe { multiply(depth, operands, to) };
+    let weights = panel.weights.as_ptr();
+    // Panels lie one behind the other. While the weights of one are read for the first time, each
+    // product fetches the part of the next that it has of this one.
+    let ahead = weights.wrapping_add(panel.weights.len());
+    let operands = Operands {
+        pixel: job.inputs.across,
+        runs: job.inputs.down,
+        steps: job.run.div_ceil(DEPTH),
+        below: job.inputs.step,
+        depth: cover.depth,
+        weights,
+        width: SIDE * V,
+        ahead,
+    };
+    let (mut pixel, mut fetched) = (0, 0);
+    for registers in cover.registers.chunks(2) {
+        let mut operands = Operands { ahead: ahead.wrapping_add(fetched), ..operands };
+        let mut end = pixel;
+        if let [one, other] = registers {
+            for v in (0..V).step_by(2) {
+                operands.weights = weights.wrapping_add(4 * SIDE * v);
+                let multiply = match (v + 1 < V, job.is_first) {
+                    (true, true) => multiply_two::<2, true>,
+                    (true, false) => multiply_two::<2, false>,
+                    (false, _) => multiply_two::<1, false>,
+                };
+                // SAFETY: the pixels of the job and what lies between them are readable, as are the
+                // panel's weights; sums of the columns from `v` on are inside.
+                unsafe { multiply([one.first, other.first], &operands, to.wrapping_add(SIDE * v)) };
+                fetched += panel.weights.len() / 4;
+                operands.ahead = ahead.wrapping_add(fetched);
+            }
+            end = other.end;
+        } else if let [one] = registers {
+            let multiply =
+                if job.is_first { multiply_one::<V, true> } else { multiply_one::<V, false> };
+            // SAFETY: as above.
+            unsafe { multiply(one.first, &operands, to) };
+            end = one.end;
         }
-        // SAFETY:
-        let sums = unsafe { sums.assume_init_ref() };
-        let middle = usize::from(places.ends[pair]);
-        let end = if both { usize::from(places.ends[pair + 1]) } else { middle };
-        for start in (pixel..end).step_by(4) {
-            // SAFETY:
-            unsafe { finish::<S, V>(job, panel, places, sums, start, middle, end) };
-        }
+        // SAFETY: the sums of these pixels have just been written; the core can execute the path.
+        unsafe { finish::<S, V>(job, cover, panel, to, pixel..end) };
         pixel = end;
     }
 }
 
-#[inline]
+/// Scales the sums of `pixels` and stores their codes.
+///
+/// # Safety
+///
+/// `sums` has those of `V` vectors of the panel's columns for all of `pixels`, and as
+/// [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish<S: Sequence, const V: usize>(
     job: &Job<'_, ROWS>,
+    cover: &Cover,
     panel: &Panel<'_>,
-    places: &Places,
-    from: &Sums,
-    start: usize,
-    middle: usize,
-    end: usize,
+    sums: *const i32,
+    pixels: Range<usize>,
 ) {
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
     let biases = columns.row::<BIAS>();
-    let mut outputs = [core::ptr::null_mut(); 4];
-    let mut rows = [&from.0[0]; 4];
-    let mut addends = [0; 4];
-    for r in 0..4 {
-        let pixel = (start + r).min(end - 1);
-        let row = usize::from(places.rows[pixel % ROWS]) + if pixel >= middle { SIDE } else { 0 };
-        outputs[r] = job.outputs[pixel % ROWS];
-        rows[r] = &from.0[row & 31];
-        addends[r] = job.addends[pixel % ROWS];
-    }
-    let is_shifted = job.params.weight_zero_point != 0;
-    let sum = |r: usize, v: usize| {
-        let (vectors, _) = rows[r].as_chunks::<16>();
-        let bias = if S::FAST { moved(biases[v]) } else { biases[v] };
-        let sum = _mm512_add_epi32(load_numbers(&vectors[v]), bias);
-        if is_shifted { _mm512_add_epi32(sum, _mm512_set1_epi32(addends[r])) } else { sum }
-    };
+    let has_addends = job.params.weight_zero_point != 0;
     let stored = (panel.first, panel.stored);
-    if S::FAST {
-        // SAFETY: the outputs are writable for these codes.
-        return unsafe {
-            store_fast::<S, 4, V>(sum, columns, job.params.output, &outputs, stored)
-        };
-    }
-    let mut sums = [[_mm512_setzero_si512(); V]; 4];
-    for r in 0..4 {
-        for v in 0..V {
-            sums[r][v] = sum(r, v);
+    for start in pixels.clone().step_by(TOGETHER) {
+        let mut outputs = [core::ptr::null_mut(); TOGETHER];
+        let mut rows = [sums; TOGETHER];
+        let mut addends = [0; TOGETHER];
+        for r in 0..TOGETHER {
+            // The last stands for others that are missing.
+            let pixel = (start + r).min(pixels.end - 1) % ROWS;
+            outputs[r] = job.outputs[pixel];
+            rows[r] = sums.wrapping_add(usize::from(cover.rows[pixel]) * 4 * SIDE);
+            addends[r] = job.addends[pixel];
         }
+        let sum = |r: usize, v: usize| {
+            // SAFETY: the caller's promise.
+            let sums = unsafe { load_sums(rows[r].wrapping_add(SIDE * v)) };
+            let bias = if S::FAST { moved(biases[v]) } else { biases[v] };
+            let sum = _mm512_add_epi32(sums, bias);
+            if has_addends { _mm512_add_epi32(sum, _mm512_set1_epi32(addends[r])) } else { sum }
+        };
+        if S::FAST {
+            let output = job.params.output;
+            // SAFETY: the outputs are writable for these codes.
+            unsafe { store_fast::<S, TOGETHER, V>(sum, columns, output, &outputs, stored) };
+            continue;
+        }
+        let mut sums = [[_mm512_setzero_si512(); V]; TOGETHER];
+        for r in 0..TOGETHER {
+            for v in 0..V {
+                sums[r][v] = sum(r, v);
+            }
+        }
+        // SAFETY: as above.
+        unsafe { store(&sums, columns, job.params, &outputs, stored) };
     }
-    // SAFETY: as above.
-    unsafe { store(&sums, columns, job.params, &outputs, stored) };
+}
+
+/// # Safety
+///
+/// 16 sums are readable.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load_sums(sums: *const i32) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_loadu_si512(sums.cast()) }
 }

@@ -17,7 +17,7 @@ use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(in crate::kernels) const ROWS: usize = 96;
+pub(in crate::kernels) const ROWS: usize = 112;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
 pub(in crate::kernels) const COLUMNS: usize = 64;
 /// Numbers per column.

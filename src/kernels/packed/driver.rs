@@ -31,6 +31,8 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) run: usize,
     /// Weights of the panels.
     pub(crate) panels: &'a [i8],
+    /// Whether no job before had these panels.
+    pub(crate) is_first: bool,
     /// The panels' part of the table of columns.
     pub(crate) columns: &'a [i32],
     /// Columns to store, from the first of the first panel.
@@ -105,6 +107,10 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
 
     /// Pixels that are computed at once; tiles have a multiple of it where they can.
     const PART: usize = ROWS;
+
+    /// A rest of up to so many pixels is shared with the tile before: for a mere rest, all weights
+    /// would be read.
+    const REST: usize = Self::PART / 3;
 
     /// Whether it takes runs that are some way below others by their distance.
     const BELOW: bool = false;
@@ -256,6 +262,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         let stored = channels.end.min(end) - start;
         // Inside the channels of the share, as is all that is stored.
         let channel = start - channels.start;
+        let mut is_first = true;
         for patch in patches.clone() {
             if let Source::Band(band) | Source::Gather(band) = &mut source {
                 // SAFETY: `Band::patch` has found the extents; the core can execute the path.
@@ -264,8 +271,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             let (mut y, mut x) = (patch.rows.start, patch.columns.start);
             let mut left = patch.pixels();
             while left > 0 {
-                // A mere rest, for which all weights would be read, is shared with the tile before.
-                let is_rest_small = left > most_rows && left - most_rows <= M::PART / 3;
+                let is_rest_small = left > most_rows && left - most_rows <= M::REST;
                 let rows = if is_rest_small { left.div_ceil(2) } else { left.min(most_rows) };
                 left -= rows;
                 let first = first.wrapping_add(channel);
@@ -309,10 +315,11 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 }
                 let (addends, outputs) = (&addends, &outputs);
                 let job =
-                    Job { rows, inputs, run, panels, columns, stored, addends, outputs, params };
+                    Job { is_first, rows, inputs, run, panels, columns, stored, addends, outputs, params };
                 // SAFETY: inputs are readable for `run` bytes, outputs are cells of this core's
                 // share, and the core can execute the path.
                 unsafe { M::tile(&job) };
+                is_first = false;
             }
             if group.residual.is_some() && patch.columns.end == share.columns.end {
                 let region = Region { rows: patch.rows, channels: start..start + stored };

@@ -114,6 +114,15 @@ impl Packing {
         len.checked_next_multiple_of(self.align.checked_mul(pieces)?)
     }
 
+    /// Whether [`Path::Amx`] multiplies such runs in tiles. A tile's time is that of its pieces and
+    /// its sums, however few inputs a piece has: short runs are faster without.
+    #[must_use]
+    pub fn pays(&self, runs: Runs) -> bool {
+        let (Some(run), count) = (self.padded(runs.len), u64::from(runs.count)) else { return false };
+        let pieces = u64::from(run.div_ceil(self.piece.max(1))) * count;
+        self.piece != u32::MAX && u64::from(run) * count > 8 * (pieces + 3)
+    }
+
     /// Inputs of all runs, filled up.
     #[must_use]
     pub fn depth(&self, runs: Runs) -> Option<u32> {
