@@ -73,12 +73,13 @@ pub(crate) fn is_small(plan: &Plan<'_>) -> bool {
 /// The kernels of every path: this CPU's own where it can, else the portable ones, which read
 /// every layout.
 fn kernels() -> Vec<&'static KernelTable> {
-    static PORTABLE: [KernelTable; 5] = [
+    static PORTABLE: [KernelTable; 6] = [
         KernelTable::portable(Path::Neon, || true),
         KernelTable::portable(Path::Dotprod, || true),
         KernelTable::portable(Path::I8mm, || true),
         KernelTable::portable(Path::Avx2, || true),
         KernelTable::portable(Path::Avx512Vnni, || true),
+        KernelTable::portable(Path::Amx, || true),
     ];
     let own = kernels::ALL.iter().copied().filter(|table| (table.supported)());
     own.chain(&PORTABLE).chain([&REFERENCE]).collect()

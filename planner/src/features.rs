@@ -44,7 +44,7 @@ const AVX2: Rates = Rates { macs: 24.0, depthwise: 8.0, requantize: 0.5, bytes: 
 const AVX512: Rates = Rates { macs: 64.0, depthwise: 24.0, requantize: 0.3, bytes: 16.0 };
 /// Of those for AMX, whose products are so many times as fast as those of AVX-512.
 const AMX: Rates = Rates { macs: 64.0 * AMX_GAIN as f64, ..AVX512 };
-const AMX_GAIN: usize = 8;
+const AMX_GAIN: usize = 4;
 
 const fn rates(macs: f64, depthwise: f64, requantize: f64) -> Rates {
     Rates { macs, depthwise, requantize, bytes: 4.0 }
@@ -326,13 +326,8 @@ impl Geometry {
             rest: rows / 3,
             strip: [1, 1],
         };
-        let avx512 = Self {
-            tile: 112,
-            at_once: [10, 6],
-            is_filled: false,
-            rest: 2,
-            strip: [2, 16],
-        };
+        let avx512 =
+            Self { tile: 112, at_once: [10, 6], is_filled: false, rest: 2, strip: [2, 16] };
         match path {
             Path::Reference => arm(1),
             Path::Neon | Path::I8mm => arm(4),
@@ -567,8 +562,11 @@ impl Conv<'_> {
                 pieces += patches * copied[0] * if is_adjacent { 1 } else { copied[1] };
             }
         }
-        [macs, inputs, tiles, tiles * run_count, outputs, bytes, pieces]
-            .map(|n| (groups * n) as f64)
+        let runs = if in_registers { 0 } else { tiles * run_count };
+        if path == Path::Amx && !in_registers {
+            tiles = 0;
+        }
+        [macs, inputs, tiles, runs, outputs, bytes, pieces].map(|n| (groups * n) as f64)
     }
 
     /// Rows and columns of the input under a patch of outputs.

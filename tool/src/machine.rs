@@ -17,7 +17,7 @@ pub struct CoreArgs {
     /// CPUs to use, such as 0,2-3 [default: all this process may use]
     #[arg(long, value_name = "LIST")]
     pub cores: Option<String>,
-    /// Kernel path: reference, neon, dotprod, i8mm, avx2 or avx512vnni [default: the fastest
+    /// Kernel path: reference, neon, dotprod, i8mm, avx2, avx512vnni or amx [default: the fastest
     /// this CPU can execute]
     #[arg(long, value_name = "PATH", value_parser = parse_path)]
     pub path: Option<Path>,

@@ -89,7 +89,8 @@ impl Cover {
         let [starts] = inputs.starts else { return None };
         let starts = starts.get(..rows)?;
         let runs = Runs { count: inputs.runs() as u32, len: run as u32 };
-        let mut cover = Self { registers: heapless::Vec::new(), rows: [0; ROWS], depth: depth(runs)? };
+        let mut cover =
+            Self { registers: heapless::Vec::new(), rows: [0; ROWS], depth: depth(runs)? };
         let step = inputs.across;
         let reach = (SIDE - 1) * step;
         let (&[start, ..], &[.., last]) = (starts, starts) else { return None };

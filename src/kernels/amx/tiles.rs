@@ -78,7 +78,6 @@ impl Tiles {
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(readonly, nostack)) };
         Self(PhantomData)
     }
-
 }
 
 /// The products of two tiles of pixels, which begin at `inputs`, and `COLUMNS`, one or two, of

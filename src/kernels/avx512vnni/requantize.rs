@@ -355,7 +355,12 @@ impl<const V: usize> Codes<V> {
     /// The target is writable for the codes of the mask.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(in crate::kernels) unsafe fn store(&self, steps: [__m512i; V], target: *mut i8, first: __mmask64) {
+    pub(in crate::kernels) unsafe fn store(
+        &self,
+        steps: [__m512i; V],
+        target: *mut i8,
+        first: __mmask64,
+    ) {
         // In each vector lane l holds columns `(l / 4) * 4 V + 4 v + l % 4`, so that packing lane
         // by lane leaves the columns in their order, but for gaps when V is not 4.
         let pair =

@@ -314,8 +314,18 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     repeat_first(&mut addends, rows);
                 }
                 let (addends, outputs) = (&addends, &outputs);
-                let job =
-                    Job { is_first, rows, inputs, run, panels, columns, stored, addends, outputs, params };
+                let job = Job {
+                    is_first,
+                    rows,
+                    inputs,
+                    run,
+                    panels,
+                    columns,
+                    stored,
+                    addends,
+                    outputs,
+                    params,
+                };
                 // SAFETY: inputs are readable for `run` bytes, outputs are cells of this core's
                 // share, and the core can execute the path.
                 unsafe { M::tile(&job) };

@@ -118,7 +118,9 @@ impl Packing {
     /// its sums, however few inputs a piece has: short runs are faster without.
     #[must_use]
     pub fn pays(&self, runs: Runs) -> bool {
-        let (Some(run), count) = (self.padded(runs.len), u64::from(runs.count)) else { return false };
+        let (Some(run), count) = (self.padded(runs.len), u64::from(runs.count)) else {
+            return false;
+        };
         let pieces = u64::from(run.div_ceil(self.piece.max(1))) * count;
         self.piece != u32::MAX && u64::from(run) * count > 8 * (pieces + 3)
     }

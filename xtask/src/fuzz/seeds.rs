@@ -18,7 +18,7 @@ const FOLDERS: &[&str] =
 const KINDS: &[(&str, u8)] = &[("npy", 0), ("npz", 1), ("png", 2), ("jpg", 3), ("bmp", 4)];
 
 /// What artefacts are packed for: one path each.
-const PATHS: &[&str] = &["reference", "neon", "dotprod", "i8mm", "avx2", "avx512vnni"];
+const PATHS: &[&str] = &["reference", "neon", "dotprod", "i8mm", "avx2", "avx512vnni", "amx"];
 
 /// Makes the seeds of `target` in the folder `dir`.
 pub(super) fn make(workspace: &Workspace, target: Target, dir: &Path) -> Result<()> {
