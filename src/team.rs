@@ -11,7 +11,7 @@ use core::slice;
 
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::CachePadded;
-use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::tensor::{Hwc, Region, Split};
 
 /// The part of an `output` that core `member` of `cores` computes: rows, or channels where
@@ -99,28 +99,28 @@ pub(crate) struct Team<'a, P: Platform> {
     slot_len: usize,
     frame: CachePadded<Frame<P>>,
     members: &'a [CachePadded<Member<P>>],
+    /// Whether events have been signalled for no frame and no barrier.
+    woken: AtomicBool,
 }
 
 /// What the leader tells the other members, in one cache line.
 struct Frame<P: Platform> {
     /// The slot of the current frame, of `slot_len` bytes.
     slot: AtomicPtr<i8>,
-    /// Frames begun, and the event signalled with each.
-    begun: AtomicU32,
-    begin: P::Event,
+    /// Signalled with each frame.
+    begun: P::Event,
 }
 
 /// What a member tells the others, in one cache line that nobody else writes.
 pub(crate) struct Member<P: Platform> {
-    /// Barriers it has arrived at, and the event signalled with each.
-    arrived: AtomicU32,
-    arrive: P::Event,
+    /// Signalled at each barrier.
+    arrived: P::Event,
 }
 
 impl<P: Platform> Member<P> {
     /// One that has not arrived at any barrier.
     pub(crate) fn new() -> Self {
-        Self { arrived: AtomicU32::new(0), arrive: P::Event::new() }
+        Self { arrived: P::Event::new() }
     }
 }
 
@@ -134,12 +134,9 @@ impl<'a, P: Platform> Team<'a, P> {
         Self {
             arena: SharedBytes::new(arena),
             slot_len,
-            frame: CachePadded(Frame {
-                slot: AtomicPtr::default(),
-                begun: AtomicU32::new(0),
-                begin: P::Event::new(),
-            }),
+            frame: CachePadded(Frame { slot: AtomicPtr::default(), begun: P::Event::new() }),
             members,
+            woken: AtomicBool::new(false),
         }
     }
 
@@ -152,30 +149,33 @@ impl<'a, P: Platform> Team<'a, P> {
     pub(crate) fn begin(&self, slot: &mut [i8]) {
         debug_assert_eq!(slot.len(), self.slot_len, "slots of one pipeline are equally long");
         self.frame.slot.store(slot.as_mut_ptr(), Ordering::Relaxed);
-        // Release: who sees the new count (in `next`) sees the slot and all that is in it.
-        self.frame.begun.fetch_add(1, Ordering::Release);
-        self.frame.begin.signal();
+        // Who sees the new count (in `next`) sees the slot and all that is in it.
+        self.frame.begun.signal();
     }
 
     /// Other members: waits for the frame after `done` frames. Whenever there is none, `idle`
     /// says until when to wait for it; false when it says not to.
     pub(crate) fn next(&self, done: u32, mut idle: impl FnMut() -> Option<Ticks>) -> bool {
         loop {
-            let seen = self.frame.begin.count();
-            // Acquire: pairs with `begin`.
-            if self.frame.begun.load(Ordering::Acquire) != done {
-                return true;
+            if self.frame.begun.count() != done {
+                return !self.is_woken();
             }
-            if self.frame.begin.wait(seen, &mut idle).is_none() {
+            if self.frame.begun.wait(done, &mut idle).is_none() {
                 return false;
             }
         }
     }
 
-    /// Wakes all members that wait, to find that they are stopped.
+    /// Wakes all members that wait: there will be no other frame, and no barrier is passed.
     pub(crate) fn wake(&self) {
-        self.frame.begin.signal();
-        self.members.iter().for_each(|member| member.arrive.signal());
+        // Release: who sees it sees what led to it. Who sees a count that is signalled here sees it.
+        self.woken.store(true, Ordering::Release);
+        self.frame.begun.signal();
+        self.members.iter().for_each(|member| member.arrived.signal());
+    }
+
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
     }
 
     /// The `len` bytes at `place`; none when they are not all inside.
@@ -202,35 +202,32 @@ impl<'a, P: Platform> Team<'a, P> {
     }
 
     /// Waits until all members have arrived; what they wrote before is then visible to all.
-    /// None when `watch` says so before that, which otherwise gives the time to call it again.
+    /// None when `watch` says so before that, which otherwise gives the time to call it again, or
+    /// when the team [wakes](Self::wake).
     ///
     /// Everyone looks at everyone: what it takes is the way of one cache line from core to
     /// core, where counting together takes one for each that counts and one back.
     pub(crate) fn barrier(&self, member: usize, watch: impl Fn() -> Option<Ticks>) -> Option<()> {
         let own = self.members.get(member)?;
-        let passed = own.arrived.load(Ordering::Relaxed);
-        // Release: who sees it (below) sees what this member wrote.
-        own.arrived.store(passed.wrapping_add(1), Ordering::Release);
-        if self.cores() > 1 {
-            own.arrive.signal();
+        if self.cores() == 1 {
+            return Some(());
         }
+        let passed = own.arrived.count();
+        // Who sees the new count (below) sees what this member wrote.
+        own.arrived.signal();
         for other in self.members.iter().filter(|other| !ptr::eq(*other, own)) {
-            loop {
-                let seen = other.arrive.count();
-                // Acquire: pairs with the store above. Nobody is behind by more than one, since
-                // this member passed the last barrier only when all had arrived there.
-                if other.arrived.load(Ordering::Acquire) != passed {
-                    break;
-                }
-                other.arrive.wait(seen, &watch)?;
+            // Nobody is behind by more than one, since this member passed the last barrier only
+            // when all had arrived there.
+            while other.arrived.count() == passed {
+                other.arrived.wait(passed, &watch)?;
             }
         }
-        Some(())
+        (!self.is_woken()).then_some(())
     }
 
     /// The first member that another is a barrier ahead of, or else the leader.
     pub(crate) fn absent(&self) -> usize {
-        let arrived = |member: &CachePadded<Member<P>>| member.arrived.load(Ordering::Relaxed);
+        let arrived = |member: &CachePadded<Member<P>>| member.arrived.count();
         let all = || self.members.iter().map(arrived);
         all().position(|late| all().any(|other| other == late.wrapping_add(1))).unwrap_or(0)
     }

@@ -23,8 +23,9 @@ struct State<P: Platform> {
 }
 
 impl<P: Platform> State<P> {
-    /// A member's work on a frame: its share, then all shares of the others.
-    fn work(&self, member: usize, frame: u32) {
+    /// A member's work on a frame: its share, then all shares of the others. None when it is
+    /// stopped before it has seen that all have ended it.
+    fn work(&self, member: usize, frame: u32) -> Option<()> {
         // SAFETY: nobody writes the slot's byte during the frame.
         let slot = unsafe { self.team.cells(Place::Slot(0), 1) };
         assert_eq!(slot[0].get(), frame as i8);
@@ -32,7 +33,7 @@ impl<P: Platform> State<P> {
         self.shares[member].set(frame);
         self.team.barrier(member, || Some(Ticks::NEVER)).unwrap();
         assert!(self.shares.iter().all(|share| share.get() == frame));
-        self.team.barrier(member, || Some(Ticks::NEVER)).unwrap();
+        self.team.barrier(member, || Some(Ticks::NEVER))
     }
 }
 
@@ -53,7 +54,10 @@ fn frames_pass<P: Platform>(members: usize, frames: u32) {
                     let stopped = || state.stopped.load(Ordering::Acquire);
                     while state.team.next(done, || (!stopped()).then_some(Ticks::NEVER)) {
                         done += 1;
-                        state.work(member, done);
+                        if state.work(member, done).is_none() {
+                            assert!(stopped());
+                            break;
+                        }
                     }
                     assert_eq!(done, frames);
                 }
@@ -65,7 +69,7 @@ fn frames_pass<P: Platform>(members: usize, frames: u32) {
                 state.slot.set(frame);
                 slot[0] = frame as i8;
                 state.team.begin(&mut slot);
-                state.work(0, frame);
+                state.work(0, frame).unwrap();
             }
             state.slot.set(0);
             state.stopped.store(true, Ordering::Release);
