@@ -153,8 +153,9 @@ impl Weights {
 pub(crate) const READ_OF_OTHERS: &str = "bytes read of other cores";
 
 /// The features of our kernels.
-const INT8: [&str; 29] = [
+const INT8: [&str; 30] = [
     "layers",
+    "layers in tile registers",
     "barriers",
     "MACs of tiles",
     "input bytes of tiles",
@@ -247,6 +248,7 @@ impl Kernels {
                 let weights = 1.0 / gb_per_s;
                 vec![
                     layer,
+                    500.0 * cycle,
                     barrier,
                     tile_macs,
                     macs,
@@ -375,6 +377,7 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     let mut found = [0.0; INT8.len()];
     let [
         layers,
+        shaped,
         barriers,
         tile_macs,
         tile_inputs,
@@ -411,7 +414,8 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
         (Op::Conv { groups }, Some(packing)) => {
             let conv = Conv { layer, groups, rows, columns: channels / groups, packing, geometry };
             let amounts = conv.amounts(path);
-            [*tile_macs, *tile_inputs, *tiles, *runs, *tile_outputs, *gathered, *pieces] = amounts;
+            [*shaped, *tile_macs, *tile_inputs, *tiles, *runs, *tile_outputs, *gathered, *pieces] =
+                amounts;
             match at {
                 Weights::Warm => {}
                 Weights::Shared => *conv_shared = weights,
@@ -503,9 +507,9 @@ struct Conv<'a> {
 }
 
 impl Conv<'_> {
-    /// Multiply-accumulates, bytes of input read for them, tiles, runs of inputs of all tiles,
-    /// outputs; bytes and pieces gathered.
-    fn amounts(&self, path: Path) -> [f64; 7] {
+    /// Whether tile registers are shaped; multiply-accumulates, bytes of input read for them, tiles,
+    /// runs of inputs of all tiles, outputs; bytes and pieces gathered.
+    fn amounts(&self, path: Path) -> [f64; 8] {
         let Self { layer, groups, columns, packing, geometry, .. } = *self;
         let [down, across] = layer.window;
         let channels = layer.input[2] / groups;
@@ -566,7 +570,9 @@ impl Conv<'_> {
         if path == Path::Amx && !in_registers {
             tiles = 0;
         }
-        [macs, inputs, tiles, runs, outputs, bytes, pieces].map(|n| (groups * n) as f64)
+        let shaped = usize::from(in_registers);
+        let all = [shaped, macs, inputs, tiles, runs, outputs, bytes, pieces];
+        all.map(|n| (groups * n) as f64)
     }
 
     /// Rows and columns of the input under a patch of outputs.
