@@ -96,19 +96,19 @@ impl Cover {
         let (&[start, ..], &[.., last]) = (starts, starts) else { return None };
         // From here on fewer than 16 steps are left, of which not all need be readable.
         let latest = last.addr().checked_sub(reach).filter(|&latest| latest >= start.addr())?;
+        let row_of = |input: *const i8, first: *const i8| {
+            let far = input.addr().wrapping_sub(first.addr());
+            let row = far.checked_div(step)?;
+            (row < SIDE && row * step == far).then_some(row)
+        };
         let (mut first, mut next, mut row) = (start, start, SIDE);
         for (pixel, (&input, place)) in starts.iter().zip(&mut cover.rows).enumerate() {
             if row < SIDE && input != next {
-                let far = input.addr().wrapping_sub(first.addr());
-                row = if far.is_multiple_of(step) { far / step } else { SIDE };
+                row = row_of(input, first).unwrap_or(SIDE);
             }
             if row >= SIDE {
                 first = input.with_addr(input.addr().min(latest));
-                let far = input.addr().wrapping_sub(first.addr());
-                if !far.is_multiple_of(step) {
-                    return None;
-                }
-                row = far / step;
+                row = row_of(input, first)?;
                 cover.registers.push(Register { first, end: 0 }).ok()?;
             }
             let is_second = cover.registers.len().is_multiple_of(2);

@@ -23,10 +23,8 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-/// The tile registers of this core, in use: 0 to 3 for sums, 4 and 5 for inputs, 6 and 7 for
-/// weights.
-///
-/// Registers are a core's.
+/// The tile registers of this core, in use until this is dropped: 0 to 3 for sums, 4 and 5 for
+/// inputs, 6 and 7 for weights.
 #[derive(Debug)]
 pub(super) struct Tiles(PhantomData<*mut ()>);
 

@@ -18,14 +18,16 @@ pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
     let codes = Codes::new(params.output);
     let exact = Exact::of(params);
     let near = Near::of(params);
-    blocks(io, |block| {
-        // SAFETY: a block that `blocks` made.
-        let is_done = near.as_ref().is_some_and(|near| unsafe { near.store(&block, &codes) });
-        if !is_done {
+    match &near {
+        Some(near) => blocks(io, |block| {
+            // SAFETY: a block that `blocks` made.
+            unsafe { near.store(&block, &exact, &codes) };
+        }),
+        None => blocks(io, |block| {
             // SAFETY: as above.
-            unsafe { exact.store(&block, &codes) };
-        }
-    })
+            unsafe { block.compute(&codes, |a, b| exact.steps(a, b)) };
+        }),
+    }
 }
 
 /// MUL; false, and nothing is done, when channels are to be repeated.
@@ -97,21 +99,13 @@ impl Exact {
         }
     }
 
-    /// # Safety
-    ///
-    /// As [`Block`].
-    // Apart from the code that seldom comes here.
-    #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&self, block: &Block, codes: &Codes<4>) {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn steps(&self, a: __m512i, b: __m512i) -> __m512i {
         let ([zero_a, zero_b], [term_a, term_b]) = (self.zeros, &self.terms);
-        let steps = |a, b| {
-            let a = term_a.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(a, zero_a)));
-            let b = term_b.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(b, zero_b)));
-            self.total.steps(_mm512_add_epi32(a, b))
-        };
-        // SAFETY: the caller's promise.
-        unsafe { block.compute(codes, steps) };
+        let a = term_a.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(a, zero_a)));
+        let b = term_b.steps(_mm512_slli_epi32::<20>(_mm512_sub_epi32(b, zero_b)));
+        self.total.steps(_mm512_add_epi32(a, b))
     }
 }
 
@@ -163,31 +157,56 @@ impl Near {
         })
     }
 
-    /// Stores the codes of a block; false, and nothing is done, if any is not certain.
+    /// Stores the codes of a block.
     ///
     /// # Safety
     ///
     /// As [`Block`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&self, block: &Block, codes: &Codes<4>) -> bool {
-        let [factor_a, factor_b] = self.factors;
+    unsafe fn store(&self, block: &Block, exact: &Exact, codes: &Codes<4>) {
         // SAFETY: the caller's promise.
         let [a, b] = unsafe { block.numbers() };
         let mut steps = [_mm512_setzero_si512(); 4];
         let mut uncertain = 0;
         for v in 0..4 {
-            let (a, b) = (_mm512_mullo_epi32(a[v], factor_a), _mm512_mullo_epi32(b[v], factor_b));
-            let sum = _mm512_add_epi32(_mm512_add_epi32(a, self.constant), b);
-            uncertain |= _mm512_testn_epi32_mask(sum, self.decisive);
-            steps[v] = _mm512_sra_epi32(sum, self.bits);
+            let (near, doubts) = self.steps(a[v], b[v]);
+            uncertain |= doubts;
+            steps[v] = near;
         }
         if uncertain != 0 {
-            return false;
+            // SAFETY: the caller's promise.
+            return unsafe { self.store_certain(block, exact, codes) };
         }
         // SAFETY: the caller's promise.
         unsafe { codes.store_in_order(steps, block.to, block.mask) };
-        true
+    }
+
+    /// Steps, and which are not certain.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn steps(&self, a: __m512i, b: __m512i) -> (__m512i, __mmask16) {
+        let [factor_a, factor_b] = self.factors;
+        let (a, b) = (_mm512_mullo_epi32(a, factor_a), _mm512_mullo_epi32(b, factor_b));
+        let sum = _mm512_add_epi32(_mm512_add_epi32(a, self.constant), b);
+        (_mm512_sra_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
+    }
+
+    /// Stores the codes of a block of which some are not certain.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    // Apart from the code that seldom comes here.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn store_certain(&self, block: &Block, exact: &Exact, codes: &Codes<4>) {
+        let steps = |a, b| match self.steps(a, b) {
+            (near, 0) => near,
+            _ => exact.steps(a, b),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { block.compute(codes, steps) };
     }
 }
 
