@@ -79,8 +79,16 @@ unsafe impl InputForm for Offset {
     }
 
     unsafe fn sum(from: *const i8, len: usize) -> i32 {
+        let mut sums = [0];
         // SAFETY: the caller's promise.
-        unsafe { vector::sum(from, len) }
+        unsafe { Self::add_sums(&mut sums, &[from], [1, 0], len) };
+        let [sum] = sums;
+        sum
+    }
+
+    unsafe fn add_sums(sums: &mut [i32], starts: &[*const i8], below: [usize; 2], len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::add_sums(sums, starts, below, len) }
     }
 }
 

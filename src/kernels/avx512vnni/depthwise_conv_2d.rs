@@ -369,6 +369,19 @@ fn biases<S: Sequence>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m
     if S::FAST { moved(biases) } else { biases }
 }
 
+/// The taps of a 3x3 window with the zero point taken from each; None where one would not be a code.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn without_zero_point(taps: [__m512i; 3], zero_point: i8) -> Option<[__m512i; 3]> {
+    let marks = _mm512_movepi8_mask(_mm512_slli_epi16::<7>(ones(3)));
+    let zeros = _mm512_maskz_set1_epi8(marks, zero_point);
+    let fits = |taps| {
+        let (exact, saturated) = (_mm512_sub_epi8(taps, zeros), _mm512_subs_epi8(taps, zeros));
+        _mm512_cmpneq_epi8_mask(exact, saturated) == 0
+    };
+    taps.into_iter().all(fits).then(|| taps.map(|taps| _mm512_sub_epi8(taps, zeros)))
+}
+
 /// A strip of two columns under a 3x3 window.
 ///
 /// # Safety
@@ -377,15 +390,32 @@ fn biases<S: Sequence>(params: &PackedDepthwiseConv2d, block: &Block<'_>) -> __m
 /// all rows; the core can execute the path.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn roll<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
-    let &[pixels, ..] = &strip.quads;
     let &[first, second, third] = block.filter else { return };
+    let taps = [load_codes(&first), load_codes(&second), load_codes(&third)];
+    match without_zero_point(taps, strip.params.weight_zero_point) {
+        // SAFETY: the caller's promise.
+        Some(taps) if ZERO => unsafe { roll_by::<S, false>(strip, block, taps) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { roll_by::<S, ZERO>(strip, block, taps) },
+    }
+}
+
+/// # Safety
+///
+/// As [`roll`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn roll_by<S: Sequence, const ZERO: bool>(
+    strip: &Strip<'_>,
+    block: &Block<'_>,
+    taps: [__m512i; 3],
+) {
+    let &[pixels, ..] = &strip.quads;
     let params = strip.params;
     let finish = Finish::<S>::new(params, block.columns);
     let biases = biases::<S>(params, block);
     // The taps of the first output, then those of the second, one pixel on.
     let mut weights = [[biases; 2]; 3];
-    for (weights, taps) in weights.iter_mut().zip([first, second, third]) {
-        let taps = load_codes(&taps);
+    for (weights, taps) in weights.iter_mut().zip(taps) {
         *weights = [taps, _mm512_slli_epi32::<8>(taps)];
     }
     let ones = [ones(3), _mm512_slli_epi32::<8>(ones(3))];
@@ -423,9 +453,26 @@ unsafe fn roll<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'
 /// As [`roll`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn stride<S: Sequence, const ZERO: bool>(strip: &Strip<'_>, block: &Block<'_>) {
-    let &[first_pixels, second_pixels, ..] = &strip.quads;
     let &[first, second, third] = block.filter else { return };
-    let [top, middle, bottom] = [load_codes(&first), load_codes(&second), load_codes(&third)];
+    let taps = [load_codes(&first), load_codes(&second), load_codes(&third)];
+    match without_zero_point(taps, strip.params.weight_zero_point) {
+        // SAFETY: the caller's promise.
+        Some(taps) if ZERO => unsafe { stride_by::<S, false>(strip, block, taps) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { stride_by::<S, ZERO>(strip, block, taps) },
+    }
+}
+
+/// # Safety
+///
+/// As [`roll`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn stride_by<S: Sequence, const ZERO: bool>(
+    strip: &Strip<'_>,
+    block: &Block<'_>,
+    [top, middle, bottom]: [__m512i; 3],
+) {
+    let &[first_pixels, second_pixels, ..] = &strip.quads;
     let params = strip.params;
     let finish = Finish::<S>::new(params, block.columns);
     let biases = biases::<S>(params, block);

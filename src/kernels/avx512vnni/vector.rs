@@ -85,22 +85,78 @@ pub(in crate::kernels) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Piec
     }
 }
 
-/// The sum of `len` codes that have been moved up by 128.
+/// Adds to each of `sums` the sums of the `len` codes, which have been moved up by 128, from its
+/// start on and of those `down - 1` times `step` bytes below.
 ///
 /// # Safety
 ///
-/// `from` is readable for `len` bytes.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(in crate::kernels) unsafe fn sum(from: *const i8, len: usize) -> i32 {
-    let mut sums = _mm512_setzero_si512();
-    for at in (0..len).step_by(BYTES) {
-        // SAFETY: inside `len` bytes.
-        let from = unsafe { from.add(at) };
-        // SAFETY: the bytes of the mask are inside `len` bytes.
-        let codes = unsafe { _mm512_maskz_loadu_epi8(first(len - at), from) };
-        sums = _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi8(1));
+/// The codes are readable.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(in crate::kernels) unsafe fn add_sums(
+    sums: &mut [i32],
+    starts: &[*const i8],
+    below: [usize; 2],
+    len: usize,
+) {
+    for (sums, starts) in sums.chunks_mut(4).zip(starts.chunks(4)) {
+        let mut parts = [_mm_setzero_si128(); 4];
+        for (part, start) in parts.iter_mut().zip(starts) {
+            // SAFETY: the caller's promise.
+            *part = unsafe { quarter_sums(*start, below, len) };
+        }
+        let [a, b, c, d] = parts;
+        let ab = _mm_add_epi32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+        let cd = _mm_add_epi32(_mm_unpacklo_epi32(c, d), _mm_unpackhi_epi32(c, d));
+        let all = _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
+        let present = first(sums.len()) as __mmask8;
+        let sums = sums.as_mut_ptr();
+        // SAFETY: the mask keeps to the sums.
+        let before = unsafe { _mm_maskz_loadu_epi32(present, sums) };
+        // SAFETY: as above.
+        unsafe { _mm_mask_storeu_epi32(sums, present, _mm_add_epi32(before, all)) };
     }
-    _mm512_reduce_add_epi32(sums)
+}
+
+/// Four numbers whose sum is what [`add_sums`] adds for the start `from`.
+///
+/// # Safety
+///
+/// As [`add_sums`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn quarter_sums(mut from: *const i8, [down, step]: [usize; 2], len: usize) -> __m128i {
+    if len <= 16 {
+        let mut sums = _mm_setzero_si128();
+        for _ in 0..down {
+            // SAFETY: the bytes of the mask are inside `len` bytes.
+            let codes = unsafe { _mm_maskz_loadu_epi8(first(len) as __mmask16, from) };
+            sums = _mm_dpbusd_epi32(sums, codes, _mm_set1_epi8(1));
+            from = from.wrapping_add(step);
+        }
+        return sums;
+    }
+    let (mut sums, ones) = (_mm512_setzero_si512(), _mm512_set1_epi8(1));
+    let whole = len / BYTES * BYTES;
+    for _ in 0..down {
+        for at in (0..whole).step_by(BYTES) {
+            // SAFETY: inside `len` bytes.
+            let from = unsafe { from.add(at) };
+            // SAFETY: as above.
+            let codes = unsafe { _mm512_loadu_si512(from.cast()) };
+            sums = _mm512_dpbusd_epi32(sums, codes, ones);
+        }
+        if whole < len {
+            // SAFETY: inside `len` bytes.
+            let from = unsafe { from.add(whole) };
+            // SAFETY: the bytes of the mask are inside `len` bytes.
+            let codes = unsafe { _mm512_maskz_loadu_epi8(first(len - whole), from) };
+            sums = _mm512_dpbusd_epi32(sums, codes, ones);
+        }
+        from = from.wrapping_add(step);
+    }
+    let halves =
+        _mm256_add_epi32(_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums));
+    _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
 }
 
 /// The codes of a mask as numbers.

@@ -301,15 +301,16 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     let all = packing.offset.wrapping_mul(runs.count.wrapping_mul(runs.len) as i32);
                     // Of a run that is filled up, only the inputs count; others are whole.
                     let len = (runs.count * runs.len) as usize / inputs.runs().max(1);
-                    for (row, addend) in addends.iter_mut().enumerate().take(rows) {
-                        let starts = inputs.each().filter_map(|(starts, offset)| {
-                            Some(starts.get(row)?.wrapping_add(offset))
-                        });
+                    let sums = addends.get_mut(..rows).unwrap_or_default();
+                    sums.fill(0);
+                    for starts in inputs.starts {
+                        let below = [inputs.down, inputs.step];
                         // SAFETY: the inputs have just been located, copied or gathered.
-                        let sums = starts.map(|input| unsafe { M::Form::sum(input, len) });
-                        let sum = sums.fold(0, i32::wrapping_add);
-                        let zero = i32::from(params.weight_zero_point);
-                        *addend = all.wrapping_sub(sum).wrapping_mul(zero);
+                        unsafe { M::Form::add_sums(sums, starts, below, len) };
+                    }
+                    let zero = i32::from(params.weight_zero_point);
+                    for sum in sums {
+                        *sum = all.wrapping_sub(*sum).wrapping_mul(zero);
                     }
                     repeat_first(&mut addends, rows);
                 }

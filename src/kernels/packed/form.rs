@@ -61,4 +61,26 @@ pub(crate) unsafe trait InputForm {
     /// The core can execute the path's instructions; `from` is readable for `len` inputs and those
     /// that fill up their run.
     unsafe fn sum(from: *const i8, len: usize) -> i32;
+
+    /// Adds to each of `sums` the sum of its run, which begins at its start, and of the `down - 1`
+    /// runs below, each `step` bytes behind the one before.
+    ///
+    /// # Safety
+    ///
+    /// As [`sum`](Self::sum) for each.
+    unsafe fn add_sums(
+        sums: &mut [i32],
+        starts: &[*const i8],
+        [down, step]: [usize; 2],
+        len: usize,
+    ) {
+        for (sum, &start) in sums.iter_mut().zip(starts) {
+            let mut run = start;
+            for _ in 0..down {
+                // SAFETY: the caller's promise.
+                *sum = sum.wrapping_add(unsafe { Self::sum(run, len) });
+                run = run.wrapping_add(step);
+            }
+        }
+    }
 }
