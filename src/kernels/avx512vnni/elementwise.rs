@@ -24,8 +24,9 @@ pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
             unsafe { near.store(&block, &exact, &codes) };
         }),
         None => blocks(io, |block| {
+            let steps = |a, b| exact.steps(a, b);
             // SAFETY: as above.
-            unsafe { block.compute(&codes, |a, b| exact.steps(a, b)) };
+            unsafe { block.compute(&codes, steps) };
         }),
     }
 }

@@ -112,8 +112,9 @@ pub(in crate::kernels) unsafe fn add_sums(
         let sums = sums.as_mut_ptr();
         // SAFETY: the mask keeps to the sums.
         let before = unsafe { _mm_maskz_loadu_epi32(present, sums) };
+        let after = _mm_add_epi32(before, all);
         // SAFETY: as above.
-        unsafe { _mm_mask_storeu_epi32(sums, present, _mm_add_epi32(before, all)) };
+        unsafe { _mm_mask_storeu_epi32(sums, present, after) };
     }
 }
 

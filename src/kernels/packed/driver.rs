@@ -32,6 +32,7 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     /// Weights of the panels.
     pub(crate) panels: &'a [i8],
     /// Whether no job before had these panels.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AMX"))]
     pub(crate) is_first: bool,
     /// The panels' part of the table of columns.
     pub(crate) columns: &'a [i32],
@@ -55,6 +56,7 @@ pub(crate) struct Inputs<'a, const ROWS: usize> {
     /// Bytes from there to those below.
     pub(crate) step: usize,
     /// Bytes from a pixel's to those of the next in its row.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AMX"))]
     pub(crate) across: usize,
 }
 
@@ -87,6 +89,7 @@ impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
     }
 
     /// Every run in order: where it or the one above begins for each pixel, and how far below.
+    #[cfg(target_arch = "x86_64")]
     #[inline]
     pub(crate) fn each(self) -> impl Iterator<Item = (&'a [*const i8; ROWS], usize)> {
         let Self { starts, down, step, .. } = self;
