@@ -528,7 +528,7 @@ impl Conv<'_> {
             true => Runs { count: down as u32, len: (across * channels) as u32 },
             false => Runs { count: 1, len: (layer.taps() * channels) as u32 },
         };
-        let in_registers = packing.pays(run);
+        let in_registers = packing.uses_tiles(run);
         // What a multiply-accumulate takes, in those of the path's own instructions.
         let (depth, slower) = match path {
             Path::Amx if in_registers => (depth.next_multiple_of(down * REGISTER[1]), 1),
@@ -568,6 +568,8 @@ impl Conv<'_> {
         }
         let runs = if in_registers { 0 } else { tiles * run_count };
         if path == Path::Amx && !in_registers {
+            // A tile is a product of registers here, which takes longer than beginning one of
+            // AVX-512: that is among its runs.
             tiles = 0;
         }
         let shaped = usize::from(in_registers);

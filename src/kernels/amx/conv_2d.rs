@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::tiles::{DEPTH, Operands, SIDE, Sums, multiply_one, multiply_two};
-use crate::kernels::avx512vnni::conv_2d::{COLUMNS, Offset, PARAMETERS, Panel, compute};
+use crate::kernels::avx512vnni::conv_2d::{Offset, PARAMETERS, Panel, compute};
 use crate::kernels::avx512vnni::requantize::{
     BIAS, Columns, Exact, Rectified, Sequence, Short, moved, store, store_fast,
 };
@@ -60,7 +60,7 @@ unsafe impl Microkernel<ROWS> for Kernel {
 
 /// The inputs of a run that are multiplied at once; None where AVX-512 is faster.
 pub(super) fn depth(runs: Runs) -> Option<usize> {
-    let packing = Path::Amx.packing().filter(|packing| packing.pays(runs))?;
+    let packing = Path::Amx.packing().filter(|packing| packing.uses_tiles(runs))?;
     let run = packing.padded(runs.len)? as usize;
     run.checked_div(run.div_ceil(DEPTH))
 }
@@ -125,12 +125,8 @@ impl Cover {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, cover: &Cover) {
-    let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.runs());
-    let columns = job.columns.chunks(COLUMNS * PARAMETERS);
-    for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
-        let stored = (job.stored - first).min(COLUMNS);
-        let panel = Panel { weights, columns, first, stored };
-        match columns.len() / (16 * PARAMETERS) {
+    for panel in Panel::each(job) {
+        match panel.columns.len() / (16 * PARAMETERS) {
             // SAFETY: the caller's promise.
             4 => unsafe { vectors::<S, 4>(job, cover, &panel) },
             // SAFETY: the caller's promise.
@@ -182,8 +178,9 @@ unsafe fn vectors<S: Sequence, const V: usize>(
                     (true, false) => multiply_two::<2, false>,
                     (false, _) => multiply_two::<1, false>,
                 };
-                // SAFETY: the pixels of the job and what lies between them are readable, as are the
-                // panel's weights; sums of the columns from `v` on are inside.
+                // SAFETY: the registers are shaped for the depth that the cover has. The pixels of
+                // the job and what lies between them are readable, as are the panel's weights; sums
+                // of the columns from `v` on are inside.
                 unsafe { multiply([one.first, other.first], &operands, to.wrapping_add(SIDE * v)) };
                 fetched += panel.weights.len() / 4;
                 operands.ahead = ahead.wrapping_add(fetched);

@@ -19,7 +19,7 @@ use crate::kernels::{self, Path};
 /// Pixels of a tile.
 pub(in crate::kernels) const ROWS: usize = 112;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
-pub(in crate::kernels) const COLUMNS: usize = 64;
+const COLUMNS: usize = 64;
 /// Numbers per column.
 pub(in crate::kernels) const PARAMETERS: usize = 8;
 
@@ -102,17 +102,27 @@ pub(in crate::kernels) struct Panel<'a> {
     pub(in crate::kernels) stored: usize,
 }
 
+impl<'a> Panel<'a> {
+    /// The panels of a job.
+    #[inline]
+    pub(in crate::kernels) fn each(job: &Job<'a, ROWS>) -> impl Iterator<Item = Self> {
+        let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.runs());
+        let columns = job.columns.chunks(COLUMNS * PARAMETERS);
+        let panels = (0..).step_by(COLUMNS).zip(weights.zip(columns));
+        panels.map(|(first, (weights, columns))| {
+            let stored = (job.stored - first).min(COLUMNS);
+            Self { weights, columns, first, stored }
+        })
+    }
+}
+
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
-    let weights = job.panels.chunks(COLUMNS * job.run * job.inputs.runs());
-    let columns = job.columns.chunks(COLUMNS * PARAMETERS);
-    for (first, (weights, columns)) in (0..).step_by(COLUMNS).zip(weights.zip(columns)) {
-        let stored = (job.stored - first).min(COLUMNS);
-        let panel = Panel { weights, columns, first, stored };
-        match columns.len() / (16 * PARAMETERS) {
+    for panel in Panel::each(job) {
+        match panel.columns.len() / (16 * PARAMETERS) {
             // SAFETY: the caller's promise.
             4 => unsafe { vectors::<S, 4>(job, &panel) },
             // SAFETY: the caller's promise.

@@ -117,7 +117,7 @@ impl Packing {
     /// Whether [`Path::Amx`] multiplies such runs in tiles. A tile's time is that of its pieces and
     /// its sums, however few inputs a piece has: short runs are faster without.
     #[must_use]
-    pub fn pays(&self, runs: Runs) -> bool {
+    pub fn uses_tiles(&self, runs: Runs) -> bool {
         let (Some(run), count) = (self.padded(runs.len), u64::from(runs.count)) else {
             return false;
         };
