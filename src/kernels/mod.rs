@@ -38,6 +38,8 @@ pub mod packed;
 pub mod reference;
 mod runs;
 mod window;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use window::Window;
 

@@ -1,6 +1,8 @@
 //! The parameters of a network for kernel paths: filters in the order each path reads them.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod groups;
+
 use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
     complete,
@@ -99,6 +101,7 @@ struct Packer<'a> {
 }
 
 /// Filters with their order undone: what packing starts from.
+#[derive(Clone, Copy)]
 struct Dense<'a> {
     window: Window,
     groups: u32,
@@ -107,7 +110,7 @@ struct Dense<'a> {
     outputs: u32,
     zero_points: (i8, i8),
     /// Order: output channel, tap, input channel.
-    weights: &'a [i8],
+    weights: &'a [i16],
     requantize: reference::Requantize,
     rounding: Rounding,
     residual: Option<reference::Add>,
@@ -168,7 +171,7 @@ impl Packer<'_> {
                 depth: input.c.checked_div(conv.groups).unwrap_or(0),
                 outputs: output.c,
                 zero_points: (conv.input_zero_point, conv.weight_zero_point),
-                weights: &get(self.network, conv.weights),
+                weights: &widened(&get(self.network, conv.weights)),
                 requantize: conv.requantize,
                 rounding: Rounding::Double,
                 residual: conv.residual,
@@ -192,7 +195,7 @@ impl Packer<'_> {
                 depth: input.c,
                 outputs: output.c,
                 zero_points: (full.input_zero_point, full.weight_zero_point),
-                weights: &get(self.network, full.weights),
+                weights: &widened(&get(self.network, full.weights)),
                 requantize: full.requantize,
                 rounding: Rounding::Once,
                 residual: None,
@@ -217,6 +220,14 @@ impl Packer<'_> {
         dense: &Dense<'_>,
     ) -> Result<Option<Op>, LowerError> {
         let Some(packing) = self.path.packing() else { return Ok(None) };
+        let mut without_zero_point = Vec::new();
+        let mut dense = *dense;
+        if packing.saturates {
+            let (_, zero) = dense.zero_points;
+            without_zero_point.extend(dense.weights.iter().map(|weight| weight - i16::from(zero)));
+            (dense.weights, dense.zero_points.1) = (&without_zero_point, 0);
+        }
+        let dense = &dense;
         let columns = Columns::of(self.network, dense, packing.offset);
         let mut op = PackedConv2d {
             path: self.path,
@@ -227,8 +238,9 @@ impl Packer<'_> {
             access: Access::Direct,
             rounding: dense.rounding,
             fast: columns.fast,
-            full_range: dense.weights.contains(&i8::MIN),
+            full_range: dense.weights.contains(&i8::MIN.into()),
             block: 1,
+            panel_groups: 0,
             weights: Span::new(0, 0, 0),
             columns: Span::new(0, 0, 0),
             output: dense.requantize.output,
@@ -243,8 +255,14 @@ impl Packer<'_> {
         let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
         op.access = access;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
-        let Some(weights) = packed_weights(&packing, runs, dense) else { return Ok(None) };
-        let panel_bytes = packing.depth(runs).unwrap_or(1).saturating_mul(packing.columns).max(1);
+        let packed = match packing.saturates {
+            true => grouped_weights(&packing, &op, runs, dense),
+            false => packed_weights(&packing, runs, dense).map(|weights| (weights, 0)),
+        };
+        let Some((weights, panel_groups)) = packed else { return Ok(None) };
+        op.panel_groups = panel_groups;
+        let Some(depth) = packing.stored_depth(runs, panel_groups) else { return Ok(None) };
+        let panel_bytes = depth.saturating_mul(packing.columns).max(1);
         op.block = (self.block_bytes / panel_bytes).clamp(1, u16::MAX.into()) as u16;
         op.weights = self.section.codes(&weights)?;
         op.columns = self.section.integers(&columns.table(self.path, &packing, dense))?;
@@ -265,13 +283,14 @@ impl Packer<'_> {
         let by_channel: Vec<i8> = (0..channels)
             .flat_map(|c| weights.get(c..).unwrap_or_default().iter().step_by(channels).copied())
             .collect();
+        let weights = widened(&by_channel);
         let dense = Dense {
             window: conv.window,
             groups: input.c,
             depth: 1,
             outputs: output.c,
             zero_points,
-            weights: &by_channel,
+            weights: &weights,
             requantize: conv.requantize,
             rounding: Rounding::Double,
             residual: None,
@@ -377,6 +396,10 @@ fn constant(bias: i32, products: i64, multiplier: Multiplier) -> Option<(i32, Mu
     fits.then_some((bias as i32, Multiplier { mantissa: 1 << 30, shift: 1 - shift as i32 }))
 }
 
+fn widened(weights: &[i8]) -> Vec<i16> {
+    weights.iter().map(|&weight| weight.into()).collect()
+}
+
 /// Filters in the order of `packing`; None when they are too large.
 fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Vec<i8>> {
     let (depth, padded) = (packing.depth(runs)? as usize, packing.padded(runs.len)? as usize);
@@ -393,10 +416,37 @@ fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Ve
         for (i, &weight) in filter.iter().enumerate() {
             let k = i / runs.len as usize * padded + i % runs.len as usize;
             let at = start + packing.position(width as usize, k, slot);
-            *packed.get_mut(at)? = weight;
+            *packed.get_mut(at)? = i8::try_from(weight).ok()?;
         }
     }
     Some(packed)
+}
+
+/// Filters as [panels of groups](groups), and the number of groups; None when they are too many.
+fn grouped_weights(
+    packing: &Packing,
+    op: &PackedConv2d,
+    runs: Runs,
+    dense: &Dense<'_>,
+) -> Option<(Vec<i8>, u32)> {
+    let [down, across] = op.window.taps.map(usize::from);
+    let (reach, dilation) = (op.reach(packing, runs)? as usize, op.window.dilation[1]);
+    let (depth, columns) = (down * reach, packing.columns as usize);
+    let (outputs, channels) = (dense.group_outputs(), dense.depth as usize);
+    let all = packing.all_columns(outputs)? as usize;
+    let mut weights = vec![0i16; all.checked_mul(depth)?.checked_mul(dense.groups as usize)?];
+    let filters = dense.weights.chunks((down * across * channels).max(1));
+    for (channel, filter) in filters.enumerate() {
+        let (group, channel) = (channel / outputs as usize, channel % outputs as usize);
+        let panel = group * all + channel / columns * columns;
+        for (tap, filter) in filter.chunks(channels).enumerate() {
+            let first = tap / across * reach + tap % across * usize::from(dilation) * channels;
+            for (k, &weight) in (first..).zip(filter) {
+                *weights.get_mut(panel * depth + k * columns + channel % columns)? = weight;
+            }
+        }
+    }
+    groups::grouped(&mut weights, depth, reach)
 }
 
 /// What belongs to the output channels of a layer.

@@ -12,13 +12,12 @@ use core::ops::Range;
 
 use super::tiles::{DEPTH, Operands, SIDE, Sums, multiply_one, multiply_two};
 use crate::kernels::avx512vnni::conv_2d::{Offset, PARAMETERS, Panel, compute};
-use crate::kernels::avx512vnni::requantize::{
-    BIAS, Columns, Exact, Rectified, Sequence, Short, moved, store, store_fast,
-};
+use crate::kernels::avx512vnni::requantize::{Columns, moved, store, store_fast};
 use crate::kernels::avx512vnni::{self, conv_2d};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::{Rounding, Runs};
 use crate::kernels::reference::Add;
+use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a job.

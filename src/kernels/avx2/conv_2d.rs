@@ -1,149 +1,315 @@
-//! Tiles of convolutions: up to 6 pixels times 16 columns.
+//! Tiles of convolutions, computed in parts of up to 8 pixels times 8 columns.
+//!
+//! `VPMADDUBSW` multiplies codes without sign by weights and adds two products in 16 bits, in which
+//! [they fit](crate::kernels::packed::Place).
+// Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
+// the vectors of sums into memory.
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
+use core::mem::MaybeUninit;
 
-use super::requantize::{Columns, Finish};
-use super::vector::{self, CHANNELS, widen};
+use super::requantize::{Codes, Columns, Fast, double, moved, once};
+use super::vector::{self, load_weights};
 use crate::kernels::packed::driver::{Job, Microkernel};
-use crate::kernels::packed::form::InputForm;
+use crate::kernels::packed::form::{InputForm, Pieces};
+use crate::kernels::packed::place::{COLUMNS, GROUP, Group, Groups, MAX_GROUPS};
+use crate::kernels::packed::{PARAMETERS, Place, Rounding};
 use crate::kernels::reference::Add;
+use crate::kernels::x86::{BIAS, Exact, MANTISSA, Rectified, SHIFT, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(super) const ROWS: usize = 6;
-/// Numbers per column, see [`Packing`](crate::kernels::packed::Packing).
-const PARAMETERS: usize = 8;
+pub(super) const ROWS: usize = 48;
+/// Pixels that are in registers at once.
+const TOGETHER: usize = 8;
+/// Numbers per panel.
+const NUMBERS: usize = COLUMNS * PARAMETERS as usize;
 
 /// The microkernel of [`Path::Avx2`].
 #[derive(Debug)]
 pub(super) struct Kernel;
 
-// SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` inputs of each.
+// SAFETY: `tile` stores the columns of `rows` pixels only, and reads `run` bytes of each.
 unsafe impl Microkernel<ROWS> for Kernel {
     const PATH: Path = Path::Avx2;
-    type Form = Wide;
+    const PART: usize = TOGETHER;
+    const BELOW: bool = true;
+    type Form = Offset;
     const ADD: kernels::Kernel<Add> = super::add;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
-        let compute = match job.rows {
-            1 => tile::<1>,
-            2 => tile::<2>,
-            3 => tile::<3>,
-            4 => tile::<4>,
-            5 => tile::<5>,
-            _ => tile::<6>,
+        let params = job.params;
+        let tile = match (params.fast, params.rounding) {
+            (true, Rounding::Double) if params.output.rectifies() => tile::<Rectified>,
+            (true, Rounding::Double) => tile::<Short>,
+            _ => tile::<Exact>,
         };
         // SAFETY: the caller's promise.
-        unsafe { compute(job) }
+        unsafe { tile(job) }
     }
 }
 
-/// Codes as numbers of 16 bits.
+/// Codes with their highest bit inverted, which is 128 more, without sign.
 #[derive(Debug)]
-pub(super) struct Wide;
+pub(super) struct Offset;
 
 // SAFETY: what is copied and filled is as long as asked.
-unsafe impl InputForm for Wide {
-    const WIDTH: usize = 2;
-
+unsafe impl InputForm for Offset {
     unsafe fn copy(to: *mut i8, from: *const i8, len: usize) {
         // SAFETY: the caller's promise.
-        unsafe { vector::copy(to.cast(), from, len) }
+        unsafe { vector::copy(to, from, Pieces { len, count: 1, from_step: 0, to_step: 0 }) }
+    }
+
+    unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::copy(to, from, pieces) }
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
-        for i in 0..len {
-            // SAFETY: inside `len` inputs.
-            let to = unsafe { to.cast::<i16>().add(i) };
-            // SAFETY: as above.
-            unsafe { to.write_unaligned(code.into()) };
-        }
+        // SAFETY: the caller's promise.
+        unsafe { to.write_bytes(code.cast_unsigned() ^ 0x80, len) }
     }
 
     unsafe fn sum(from: *const i8, len: usize) -> i32 {
         let mut sum = 0i32;
         for i in 0..len {
             // SAFETY: inside `len` inputs.
-            let from = unsafe { from.cast::<i16>().add(i) };
+            let from = unsafe { from.cast::<u8>().add(i) };
             // SAFETY: as above.
-            sum = sum.wrapping_add(unsafe { from.read_unaligned() }.into());
+            sum = sum.wrapping_add(unsafe { from.read() }.into());
         }
         sum
     }
 }
 
+/// A panel of a job.
+struct Panel<'a> {
+    weights: &'a [Group],
+    /// Bytes from the first input of a pixel to those of each group.
+    offsets: &'a [u32],
+    /// How many groups are together two by two.
+    together: usize,
+    columns: Columns<'a, 1>,
+    /// Its first column.
+    first: usize,
+    /// Columns to store, from that.
+    stored: usize,
+}
+
 /// # Safety
 ///
-/// As [`Microkernel::tile`]; the tile has `R` rows.
+/// As [`Microkernel::tile`].
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const R: usize>(job: &Job<'_, ROWS>) {
-    let params = job.params;
-    let depth = job.run * job.inputs.runs();
-    let panels = job.panels.chunks_exact((CHANNELS * depth).max(1));
-    let columns = job.columns.chunks_exact(CHANNELS * PARAMETERS);
-    for (first, (panel, columns)) in (0..).step_by(CHANNELS).zip(panels.zip(columns)) {
-        let finish = Finish::new(columns, params.fast, params.rounding, params.output);
-        let biases = finish.numbers(0);
-        let panels = panel.as_chunks().0.as_chunks().0.chunks_exact((job.run / 2).max(1));
-        let runs = job.inputs.starts.iter().filter_map(|starts| starts.first_chunk::<R>());
-        // SAFETY: the inputs are readable for `run` numbers, of which the panel has an element
-        // for every two.
-        let mut sums = unsafe { multiply(runs.zip(panels), biases) };
-        if params.weight_zero_point != 0 {
-            for (row, &addend) in sums.iter_mut().zip(job.addends) {
-                for sum in row {
-                    *sum = _mm256_add_epi32(*sum, _mm256_set1_epi32(addend));
-                }
-            }
+unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
+    // The first tap of a row, and the last.
+    let (Some([first, ..]), Some([end, ..])) = (job.inputs.starts.first(), job.inputs.starts.last())
+    else {
+        return;
+    };
+    let last = (end.addr().wrapping_sub(first.addr()) + job.run - GROUP) as u32;
+    let (step, last_row) = (job.inputs.step as u32, job.inputs.down as u32 - 1);
+    let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
+    let panel = job.params.panel_groups as usize * (size_of::<[i8; 4]>() + size_of::<Group>());
+    let panels = job.panels.chunks_exact(panel.max(1));
+    let columns = job.columns.chunks_exact(NUMBERS);
+    for (first, (panel, columns)) in (0..).step_by(COLUMNS).zip(panels.zip(columns)) {
+        let groups = Groups::of(panel);
+        let Some(offsets) = offsets.get_mut(..groups.places.len()) else { return };
+        for (offset, &place) in offsets.iter_mut().zip(groups.places) {
+            let Place { row, input, .. } = Place::of_codes(place);
+            let row = u32::from(row).min(last_row).wrapping_mul(step);
+            offset.write(row.wrapping_add(u32::from(input).min(last)));
         }
-        let stored = (job.stored - first).min(CHANNELS);
-        for (sums, &to) in sums.into_iter().zip(job.outputs) {
-            let codes = finish.codes(sums);
-            // SAFETY: the outputs are writable for `stored` codes from the panel's first on.
-            unsafe { vector::store(to.wrapping_add(first), codes, stored) };
+        // SAFETY: all have just been written.
+        let offsets = unsafe { offsets.assume_init_ref() };
+        let Some(columns) = Columns::new(columns) else { return };
+        let stored = (job.stored - first).min(COLUMNS);
+        let (offsets, weights, together) = (&*offsets, groups.weights, groups.together());
+        let panel = Panel { weights, offsets, together, columns, first, stored };
+        let parts = job.rows.div_ceil(TOGETHER);
+        for i in 0..parts {
+            let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
+            let compute = match end - start {
+                1 => part::<S, 1>,
+                2 => part::<S, 2>,
+                3 => part::<S, 3>,
+                4 => part::<S, 4>,
+                5 => part::<S, 5>,
+                6 => part::<S, 6>,
+                7 => part::<S, 7>,
+                _ => part::<S, 8>,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { compute(job, &panel, start) };
         }
     }
 }
 
-/// `biases + inputs * panel` for `R` rows, run by run.
+/// `R` rows of a tile from row `start` on.
 ///
 /// # Safety
 ///
-/// The inputs of a run are readable for two numbers of 16 bits per element of the panel beside.
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx2")]
+unsafe fn part<S: Sequence, const R: usize>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    start: usize,
+) {
+    let end = start + R;
+    let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
+    let addends = job.addends.get(start..end).and_then(|addends| addends.as_array::<R>());
+    let (Some(outputs), Some(addends)) = (outputs, addends) else { return };
+    let params = job.params;
+    let [biases] = panel.columns.row::<BIAS>();
+    let mut sums = [if S::FAST { moved(biases) } else { biases }; R];
+    if params.weight_zero_point != 0 {
+        for r in 0..R {
+            sums[r] = _mm256_add_epi32(sums[r], _mm256_set1_epi32(addends[r]));
+        }
+    }
+    let ones = _mm256_set1_epi16(1);
+    let run = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
+    let Some(&starts) = run else { return };
+    let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
+    let (weights, other_weights) = panel.weights.split_at_checked(panel.together).unwrap_or_default();
+    for (&offsets, [a, b]) in offsets.as_chunks().0.iter().zip(weights.as_chunks().0) {
+        let weights = [load_weights(a), load_weights(b)];
+        for r in 0..R {
+            // SAFETY: an offset is one of a group inside the rows that the window sees.
+            sums[r] = unsafe { multiply_two(sums[r], starts[r], offsets, weights, ones) };
+        }
+    }
+    for (&offset, weights) in others.iter().zip(other_weights) {
+        let weights = load_weights(weights);
+        for r in 0..R {
+            // SAFETY: as above.
+            sums[r] = unsafe { multiply(sums[r], starts[r], offset, weights, ones) };
+        }
+    }
+    // SAFETY: the outputs are writable for the columns that are stored.
+    unsafe { finish::<S, R>(sums, job, panel, outputs) };
+}
+
+/// Adds the products of the four codes that are `at` bytes behind `start` to the sums of a pixel.
+///
+/// In one piece: the compiler would load the codes of all pixels first, for which there are not
+/// enough registers.
+///
+/// # Safety
+///
+/// The codes are readable; `ones` has numbers of 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn multiply<'a, const R: usize>(
-    runs: impl Iterator<Item = (&'a [*const i8; R], &'a [[[i8; CHANNELS]; 2]])>,
-    biases: Columns,
-) -> [Columns; R] {
-    let mut sums = [biases; R];
-    for (inputs, panel) in runs {
-        for (pair, [low, high]) in panel.iter().enumerate() {
-            let (low, high) = (widen(low), widen(high));
-            for r in 0..R {
-                // SAFETY: pair `pair` of the readable inputs.
-                let input = unsafe { broadcast(inputs[r], pair) };
-                let [a, b] = sums[r];
-                sums[r] = [
-                    _mm256_add_epi32(a, _mm256_madd_epi16(input, low)),
-                    _mm256_add_epi32(b, _mm256_madd_epi16(input, high)),
-                ];
-            }
-        }
+unsafe fn multiply(
+    mut sums: __m256i,
+    start: *const i8,
+    at: u32,
+    weights: __m256i,
+    ones: __m256i,
+) -> __m256i {
+    // SAFETY: reads the codes, which are readable.
+    unsafe {
+        asm!(
+            "vpbroadcastd {products}, dword ptr [{start} + {at}]",
+            "vpmaddubsw {products}, {products}, {weights}",
+            "vpmaddwd {products}, {products}, {ones}",
+            "vpaddd {sums}, {sums}, {products}",
+            sums = inout(ymm_reg) sums,
+            products = out(ymm_reg) _,
+            weights = in(ymm_reg) weights,
+            ones = in(ymm_reg) ones,
+            start = in(reg) start,
+            at = in(reg) at as usize,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
     sums
 }
 
-/// Two inputs in every lane.
+/// Adds the products of two times four codes, of which the sums fit 16 bits, see [`multiply`].
 ///
 /// # Safety
 ///
-/// `inputs` is readable for `pair + 1` times two numbers.
+/// As [`multiply`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn broadcast(inputs: *const i8, pair: usize) -> __m256i {
-    // SAFETY: the caller's promise.
-    let inputs = unsafe { inputs.cast::<i32>().add(pair) };
-    // SAFETY: the caller's promise.
-    _mm256_set1_epi32(unsafe { inputs.read_unaligned() })
+unsafe fn multiply_two(
+    mut sums: __m256i,
+    start: *const i8,
+    [first, second]: [u32; 2],
+    [weights, more_weights]: [__m256i; 2],
+    ones: __m256i,
+) -> __m256i {
+    // SAFETY: reads the codes, which are readable.
+    unsafe {
+        asm!(
+            "vpbroadcastd {products}, dword ptr [{start} + {first}]",
+            "vpbroadcastd {others}, dword ptr [{start} + {second}]",
+            "vpmaddubsw {products}, {products}, {weights}",
+            "vpmaddubsw {others}, {others}, {more_weights}",
+            "vpaddw {products}, {products}, {others}",
+            "vpmaddwd {products}, {products}, {ones}",
+            "vpaddd {sums}, {sums}, {products}",
+            sums = inout(ymm_reg) sums,
+            products = out(ymm_reg) _,
+            others = out(ymm_reg) _,
+            weights = in(ymm_reg) weights,
+            more_weights = in(ymm_reg) more_weights,
+            ones = in(ymm_reg) ones,
+            start = in(reg) start,
+            first = in(reg) first as usize,
+            second = in(reg) second as usize,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// Stores the codes of rows of sums.
+///
+/// # Safety
+///
+/// Every output is writable for the columns of the panel that are to be stored.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn finish<S: Sequence, const R: usize>(
+    sums: [__m256i; R],
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    outputs: &[*mut i8; R],
+) {
+    let (params, columns) = (job.params, panel.columns);
+    let mut steps = sums;
+    if S::FAST {
+        let fast = Fast::<S>::of_panel(columns);
+        for r in 0..R {
+            steps[r] = fast.scaled(sums[r]);
+        }
+    } else {
+        let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
+        for r in 0..R {
+            steps[r] = match params.rounding {
+                Rounding::Double => double(sums[r], mantissas, shifts),
+                Rounding::Once => once(sums[r], mantissas, shifts),
+            };
+        }
+    }
+    let codes = Codes::new(params.output);
+    for first in (0..R).step_by(4) {
+        let row = |i: usize| (first + i).min(R - 1);
+        let four = codes.in_order([steps[first], steps[row(1)], steps[row(2)], steps[row(3)]]);
+        let (low, high) =
+            (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
+        let rows = [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)];
+        for i in 0..4 {
+            if first + i < R {
+                let to = outputs[first + i].wrapping_add(panel.first);
+                // SAFETY: the caller's promise.
+                unsafe { vector::store(to, rows[i], panel.stored) };
+            }
+        }
+    }
 }

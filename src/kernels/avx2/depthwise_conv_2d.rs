@@ -1,20 +1,32 @@
-//! Depthwise convolutions, 16 channels and two taps at a time.
+//! Depthwise convolutions, 16 channels of two pixels at a time.
+//!
+//! Codes and weights become numbers of 16 bits, and of two taps they stand side by side, so that
+//! one `VPMADDWD` multiplies both and adds the products.
+// Loops over indices that are constants once unrolled: iterators put the vectors into memory.
+#![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
-use core::cell::Cell;
 
-use super::requantize::{Columns, Finish};
-use super::vector::{self, CHANNELS, widen};
-use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d, Rounding};
+use super::requantize::{Codes, Columns, Fast, double, moved};
+use super::vector;
+use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
+use crate::kernels::x86::{BIAS, Exact, MANTISSA, Rectified, SHIFT, Sequence, Short};
 use crate::kernels::{Io, Path};
 use crate::weights::Weights;
 
-/// Most taps of a window.
-const MAX_TAPS: usize = 32;
+/// Channels of a block.
+const CHANNELS: usize = 16;
+
+/// Most pairs of taps of a window.
+const MAX_PAIRS: usize = 32;
+
+/// Two vectors for 16 channels: 0 to 3 and 8 to 11, then the others, which is where unpacking puts
+/// them.
+type Halves = [__m256i; 2];
 
 /// Whether [`depthwise`] can compute the layer.
 pub(super) fn fits(params: &PackedDepthwiseConv2d) -> bool {
-    params.window.taps.map(usize::from).iter().product::<usize>() <= MAX_TAPS
+    params.window.taps.map(usize::from).iter().product::<usize>() <= 2 * MAX_PAIRS
 }
 
 /// The kernel of [`PackedDepthwiseConv2d`] for layers that [`fits`].
@@ -22,94 +34,207 @@ pub(super) fn fits(params: &PackedDepthwiseConv2d) -> bool {
 /// # Safety
 ///
 /// The core can execute the path.
-#[target_feature(enable = "avx2")]
 pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let compute = match params.fast {
+        true if params.output.rectifies() => rows::<Rectified>,
+        true => rows::<Short>,
+        false => rows::<Exact>,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { compute(params, weights, io) }
+}
+
+/// # Safety
+///
+/// As [`depthwise`].
+#[target_feature(enable = "avx2")]
+unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
     let Some(packing) = DepthwisePacking::of(Path::Avx2) else { return };
-    let (h, w) = (input.hwc().h as usize, input.hwc().w as usize);
+    let layout = input.layout();
+    let [to_row, to_pixel] = [layout.row_stride, layout.pixel_stride].map(|n| n as usize);
+    let (Some(cells), Some(written)) = (input.cells().first(), io.output.cells().first()) else {
+        return;
+    };
+    let (image, written) = (cells.as_ptr().cast_const(), written.as_ptr());
     let window = &params.window;
     let [down, across] = window.taps.map(usize::from);
-    let taps = down * across;
     let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
-    let numbers = CHANNELS * packing.parameters as usize;
-    let padding = widen(&[params.input_zero_point; CHANNELS]);
-    let zero = _mm256_set1_epi16(params.weight_zero_point.into());
-    let channels = io.output.channels();
-    for y in io.output.rows() {
-        let rows = window.range(0, y, h);
-        for x in io.output.columns() {
-            let columns = window.range(1, x, w);
-            // The channels under each tap; none in the padding.
-            let mut pixels: [&[Cell<i8>]; MAX_TAPS] = [&[]; MAX_TAPS];
-            let places = (0..down).flat_map(|down| (0..across).map(move |across| (down, across)));
-            for (pixel, (down, across)) in pixels.iter_mut().zip(places) {
-                if rows.contains(&down) && columns.contains(&across) {
-                    let x = window.source(1, x, across);
-                    *pixel = input.pixel_cells(window.source(0, y, down), x..x + 1);
-                }
-            }
-            let starts = channels.clone().step_by(CHANNELS);
-            for (channel, cells) in starts.zip(io.output.pixel(y, x).chunks(CHANNELS)) {
-                let block = channel / CHANNELS;
-                let filter = filters.as_chunks().0.get(block * taps..(block + 1) * taps);
-                let table = table.get(block * numbers..(block + 1) * numbers);
-                let (Some(filter), Some(table)) = (filter, table) else { return };
-                let finish = Finish::new(table, params.fast, Rounding::Double, params.output);
-                let tap = |i: usize| match (filter.get(i), pixels.get(i)) {
-                    (Some(weights), Some(pixel)) => {
-                        let inputs = match pixel.get(channel..) {
-                            Some(codes) if !codes.is_empty() => load(codes),
-                            _ => padding,
-                        };
-                        (inputs, _mm256_sub_epi16(widen(weights), zero))
+    let (taps, numbers) = (down * across, CHANNELS * packing.parameters as usize);
+    let padding = [params.input_zero_point; CHANNELS];
+    let mut offsets = [[0; 2]; MAX_PAIRS];
+    for (tap, offset) in offsets.as_flattened_mut().iter_mut().enumerate().take(taps) {
+        let [down, right] = [tap / across, tap % across];
+        let [y, x] = [0, 1].map(|axis| usize::from(window.dilation[axis]));
+        *offset = down * y * to_row + right * x * to_pixel;
+    }
+
+    let codes = Codes::new(params.output);
+    let target = io.output.layout();
+    let mut filter = [[_mm256_setzero_si256(); 2]; MAX_PAIRS];
+    let Some(filter) = filter.get_mut(..taps.div_ceil(2)) else { return };
+    // Where the channels of a block begin under each tap of two pixels.
+    let mut places = [[[padding.as_ptr(); 2]; MAX_PAIRS]; 2];
+    let (columns, channels) = (io.output.columns(), io.output.channels());
+    for (row, y) in io.output.rows().enumerate() {
+        let inside_down = window.range(0, y, layout.hwc.h as usize);
+        for channel in channels.clone().step_by(CHANNELS) {
+            let block = channel / CHANNELS;
+            let Some(table) = table.get(block * numbers..(block + 1) * numbers) else { return };
+            let Some(taps) = filters.as_chunks().0.get(block * taps..(block + 1) * taps) else {
+                return;
+            };
+            interleave(filter, taps, params.weight_zero_point);
+            let Some(finish) = Finish::<S>::new(table) else { return };
+            let len = (channels.end - channel).min(CHANNELS);
+            for x in columns.clone().step_by(2) {
+                let next = (x + 1).min(columns.end - 1);
+                for (places, x) in places.iter_mut().zip([x, next]) {
+                    let inside = window.range(1, x, layout.hwc.w as usize);
+                    let first = image.wrapping_add(channel);
+                    if inside_down == (0..down) && inside == (0..across) {
+                        let [y, x] = [window.source(0, y, 0), window.source(1, x, 0)];
+                        let first = first.wrapping_add(y * to_row + x * to_pixel);
+                        for (places, offsets) in places.iter_mut().zip(&offsets).take(filter.len()) {
+                            *places = offsets.map(|offset| first.wrapping_add(offset));
+                        }
+                        continue;
                     }
-                    _ => (padding, _mm256_setzero_si256()),
-                };
-                // Columns 0 to 3 and 8 to 11, then the others: where unpacking puts them.
-                let mut sums = [_mm256_setzero_si256(); 2];
-                for i in (0..taps).step_by(2) {
-                    let ((inputs, weights), (more_inputs, more_weights)) = (tap(i), tap(i + 1));
-                    let inputs = interleave(inputs, more_inputs);
-                    let weights = interleave(weights, more_weights);
-                    for v in 0..2 {
-                        sums[v] =
-                            _mm256_add_epi32(sums[v], _mm256_madd_epi16(inputs[v], weights[v]));
+                    let places = places.as_flattened_mut().iter_mut();
+                    for (tap, place) in places.enumerate().take(taps.len()) {
+                        let [down, right] = [tap / across, tap % across];
+                        *place = padding.as_ptr();
+                        if inside_down.contains(&down) && inside.contains(&right) {
+                            let [y, x] = [window.source(0, y, down), window.source(1, x, right)];
+                            *place = first.wrapping_add(y * to_row + x * to_pixel);
+                        }
                     }
                 }
-                let [a, b] = sums;
-                let [low, high] = finish.numbers(0);
-                let sums = [
-                    _mm256_add_epi32(low, _mm256_permute2x128_si256::<0x20>(a, b)),
-                    _mm256_add_epi32(high, _mm256_permute2x128_si256::<0x31>(a, b)),
-                ];
-                let codes = finish.codes(sums);
-                let to = cells.as_ptr().cast_mut().cast::<i8>();
-                // SAFETY: the cells of this core's share.
-                unsafe { vector::store(to, codes, cells.len()) };
+                // SAFETY: the pixels under the window, or padding.
+                let sums = unsafe { sums(filter, &places, len, finish.biases) };
+                let steps = sums.map(|sums| finish.steps(sums));
+                for (codes, x) in codes.between(steps).into_iter().zip([x, next]) {
+                    let at = row * target.row_stride as usize + x * target.pixel_stride as usize;
+                    let to = written.wrapping_add(at + channel - channels.start);
+                    // SAFETY: cells of this core's share; the last pixel may be written twice.
+                    unsafe { vector::store(to, codes, len) };
+                }
             }
         }
     }
 }
 
-/// The 16-bit numbers of `a` and `b` by turns.
+/// The taps of a block two by two, without their zero point.
+#[target_feature(enable = "avx2")]
+fn interleave(filter: &mut [Halves], taps: &[[i8; CHANNELS]], zero_point: i8) {
+    let zero_point = _mm256_set1_epi16(zero_point.into());
+    let widen = |taps: Option<&[i8; CHANNELS]>| match taps {
+        // SAFETY: an array of 16 bytes.
+        Some(taps) => _mm256_sub_epi16(unsafe { load(taps.as_ptr(), CHANNELS) }, zero_point),
+        None => _mm256_setzero_si256(),
+    };
+    for (pair, taps) in filter.iter_mut().zip(taps.chunks(2)) {
+        *pair = unpacked(widen(taps.first()), widen(taps.get(1)));
+    }
+}
+
+/// Numbers of 16 bits of `a` and `b` by turns.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn interleave(a: __m256i, b: __m256i) -> Columns {
+fn unpacked(a: __m256i, b: __m256i) -> Halves {
     [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
 }
 
-/// The first 16 codes as 16-bit numbers, or as many as there are.
+/// The first `len` of 16 codes as numbers of 16 bits.
+///
+/// # Safety
+///
+/// They are readable.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(codes: &[Cell<i8>]) -> __m256i {
-    let mut all = [0; CHANNELS];
-    match codes.first_chunk::<CHANNELS>() {
-        Some(codes) => all = codes.each_ref().map(Cell::get),
-        None => {
-            for (code, cell) in all.iter_mut().zip(codes) {
-                *code = cell.get();
+unsafe fn load(codes: *const i8, len: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_cvtepi8_epi16(unsafe { vector::load(codes, len) })
+}
+
+/// The sums of two pixels.
+///
+/// # Safety
+///
+/// The places are readable for `len` codes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn sums(
+    filter: &[Halves],
+    [first, second]: &[[[*const i8; 2]; MAX_PAIRS]; 2],
+    len: usize,
+    biases: Halves,
+) -> [Halves; 2] {
+    let mut sums = [biases; 2];
+    for (taps, places) in filter.iter().zip(first.iter().zip(second)) {
+        let places: [&[*const i8; 2]; 2] = [places.0, places.1];
+        for p in 0..2 {
+            let &[a, b] = places[p];
+            // SAFETY: the caller's promise.
+            let a = unsafe { load(a, len) };
+            // SAFETY: the caller's promise.
+            let b = unsafe { load(b, len) };
+            let inputs = unpacked(a, b);
+            for v in 0..2 {
+                let products = _mm256_madd_epi16(inputs[v], taps[v]);
+                sums[p][v] = _mm256_add_epi32(sums[p][v], products);
             }
         }
     }
-    widen(&all)
+    sums
+}
+
+/// What makes steps of the sums of a block.
+struct Finish<S> {
+    biases: Halves,
+    fast: [Fast<S>; 2],
+    mantissas: Halves,
+    shifts: Halves,
+}
+
+impl<S: Sequence> Finish<S> {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(table: &[i32]) -> Option<Self> {
+        let columns = Columns::<2>::new(table)?;
+        let biases = halves(columns.row::<BIAS>());
+        let numbers = [
+            halves(columns.row::<3>()),
+            halves(columns.row::<4>()),
+            halves(columns.row::<5>()),
+            halves(columns.row::<6>()),
+            halves(columns.row::<7>()),
+        ];
+        Some(Self {
+            biases: if S::FAST { biases.map(|sums| moved(sums)) } else { biases },
+            fast: [0, 1].map(|v| Fast::new(numbers.map(|numbers| numbers[v]))),
+            mantissas: halves(columns.row::<MANTISSA>()),
+            shifts: halves(columns.row::<SHIFT>()),
+        })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn steps(&self, sums: Halves) -> Halves {
+        let mut steps = sums;
+        for v in 0..2 {
+            steps[v] = match S::FAST {
+                true => self.fast[v].scaled(sums[v]),
+                false => double(sums[v], self.mantissas[v], self.shifts[v]),
+            };
+        }
+        steps
+    }
+}
+
+/// Sixteen numbers in the order of [`Halves`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves([a, b]: [__m256i; 2]) -> Halves {
+    [_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)]
 }

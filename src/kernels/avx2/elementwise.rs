@@ -1,104 +1,191 @@
-//! ADD and MUL, 16 elements at a time.
+//! ADD and MUL, 32 elements at a time.
+// Loops over indices that are constants once unrolled: iterators put the vectors into memory.
+#![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Columns, Finish, double};
-use super::vector::{self, CHANNELS, widen};
-use crate::kernels::packed::{PARAMETERS, Rounding, complete};
-use crate::kernels::reference::{Add, Mul, Term};
+use super::requantize::{Codes, Fast, double, moved};
+use super::vector::{self, BYTES, LANES};
+use crate::kernels::Io;
+use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
-use crate::kernels::{Io, Path};
-use crate::quant::{Multiplier, Output};
+use crate::kernels::x86::{NearSum, Short};
+use crate::quant::Multiplier;
 
 /// ADD; false, and nothing is done, when channels are to be repeated.
 #[target_feature(enable = "avx2")]
 pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
-    let [a, b] = params.terms.map(|term| Addend::of(term));
-    // Then terms are below 2^28.
-    let small = params.terms.iter().all(|term| term.multiplier.shift <= 0);
-    each_vector(io, small, params.multiplier, params.output, |codes_a, codes_b| {
-        let ([a, c], [b, d]) = (a.scaled(codes_a), b.scaled(codes_b));
-        [_mm256_add_epi32(a, b), _mm256_add_epi32(c, d)]
-    })
-}
-
-/// A [`Term`] in registers.
-struct Addend {
-    zero_point: __m256i,
-    mantissa: __m256i,
-    shift: __m256i,
-}
-
-impl Addend {
-    #[target_feature(enable = "avx2")]
-    fn of(term: Term) -> Self {
-        let Term { zero_point, multiplier } = term;
-        Self {
-            zero_point: _mm256_set1_epi16(zero_point.into()),
-            mantissa: _mm256_set1_epi32(multiplier.mantissa),
-            shift: _mm256_set1_epi32(multiplier.shift),
-        }
-    }
-
-    /// Codes in the common scale.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn scaled(&self, codes: __m256i) -> Columns {
-        let steps = _mm256_sub_epi16(codes, self.zero_point);
-        numbers(steps)
-            .map(|steps| double(_mm256_slli_epi32::<20>(steps), self.mantissa, self.shift))
+    let codes = Codes::new(params.output);
+    let exact = Exact::of(params);
+    match Near::of(params) {
+        Some(near) => each_block(io, &codes, |a, b| near.steps(&exact, a, b)),
+        None => each_block(io, &codes, |a, b| exact.steps(a, b)),
     }
 }
 
 /// MUL; false, and nothing is done, when channels are to be repeated.
 #[target_feature(enable = "avx2")]
 pub(super) fn mul(params: &Mul, io: &Io<'_>) -> bool {
-    let [zero_a, zero_b] = params.zero_points.map(|zero| _mm256_set1_epi16(zero.into()));
-    each_vector(io, true, params.multiplier, params.output, |codes_a, codes_b| {
-        let a = numbers(_mm256_sub_epi16(codes_a, zero_a));
-        let b = numbers(_mm256_sub_epi16(codes_b, zero_b));
-        let ([a, c], [b, d]) = (a, b);
-        [_mm256_mullo_epi32(a, b), _mm256_mullo_epi32(c, d)]
-    })
-}
-
-/// Sixteen numbers of 16 bits in 32.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn numbers(steps: __m256i) -> Columns {
-    let high = _mm256_extracti128_si256::<1>(steps);
-    [_mm256_cvtepi16_epi32(_mm256_castsi256_si128(steps)), _mm256_cvtepi16_epi32(high)]
-}
-
-/// Computes every output from what `sums` makes of codes of both inputs, as numbers of 16 bits,
-/// which are below 2^30 if `small`; false, and nothing is done, when channels are to be repeated.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn each_vector(
-    io: &Io<'_>,
-    small: bool,
-    multiplier: Multiplier,
-    output: Output,
-    sums: impl Fn(__m256i, __m256i) -> Columns,
-) -> bool {
-    let mut table = [0; CHANNELS * PARAMETERS as usize];
-    let kinds = [0, multiplier.mantissa, multiplier.shift];
-    for (numbers, kind) in table.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(kinds) {
-        *numbers = [kind; CHANNELS];
+    let codes = Codes::new(params.output);
+    let [zero_a, zero_b] = params.zero_points.map(|zero| _mm256_set1_epi32(zero.into()));
+    let product =
+        |a, b| _mm256_mullo_epi32(_mm256_sub_epi32(a, zero_a), _mm256_sub_epi32(b, zero_b));
+    match Fast::<Short>::of(params.multiplier) {
+        Some(fast) => each_block(io, &codes, |a, b| fast.scaled(moved(product(a, b)))),
+        None => {
+            let general = General::of(params.multiplier);
+            each_block(io, &codes, |a, b| general.steps(product(a, b)))
+        }
     }
-    complete(Path::Avx2, &mut table, CHANNELS);
-    let fast = small && (-30..0).contains(&multiplier.shift);
-    let finish = Finish::new(&table, fast, Rounding::Double, output);
-    each_pointer(io, |[a, b], to, len| {
-        for start in (0..len).step_by(CHANNELS) {
-            let count = (len - start).min(CHANNELS);
-            let [a, b] = [a, b].map(|from| {
-                // SAFETY: some of the run's elements.
-                widen(&unsafe { vector::load(from.wrapping_add(start), count) })
-            });
-            let codes = finish.codes(sums(a, b));
+}
+
+/// Any multiplier.
+struct General {
+    mantissa: __m256i,
+    shift: __m256i,
+}
+
+impl General {
+    #[target_feature(enable = "avx2")]
+    fn of(multiplier: Multiplier) -> Self {
+        let Multiplier { mantissa, shift } = multiplier;
+        Self { mantissa: _mm256_set1_epi32(mantissa), shift: _mm256_set1_epi32(shift) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn steps(&self, sums: __m256i) -> __m256i {
+        double(sums, self.mantissa, self.shift)
+    }
+}
+
+/// ADD as it is defined.
+struct Exact {
+    zeros: [__m256i; 2],
+    terms: [General; 2],
+    total: General,
+}
+
+impl Exact {
+    #[target_feature(enable = "avx2")]
+    fn of(params: &Add) -> Self {
+        let [a, b] = params.terms;
+        Self {
+            zeros: [a, b].map(|term| _mm256_set1_epi32(term.zero_point.into())),
+            terms: [General::of(a.multiplier), General::of(b.multiplier)],
+            total: General::of(params.multiplier),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn steps(&self, a: __m256i, b: __m256i) -> __m256i {
+        let ([zero_a, zero_b], [term_a, term_b]) = (self.zeros, &self.terms);
+        let a = term_a.steps(_mm256_slli_epi32::<20>(_mm256_sub_epi32(a, zero_a)));
+        let b = term_b.steps(_mm256_slli_epi32::<20>(_mm256_sub_epi32(b, zero_b)));
+        self.total.steps(_mm256_add_epi32(a, b))
+    }
+
+    /// Apart from the code that seldom comes here.
+    #[cold]
+    #[inline(never)]
+    #[target_feature(enable = "avx2")]
+    fn doubted(&self, a: __m256i, b: __m256i) -> __m256i {
+        self.steps(a, b)
+    }
+}
+
+/// [`NearSum`] in registers.
+struct Near {
+    factors: [__m256i; 2],
+    constant: __m256i,
+    bits: __m128i,
+    decisive: __m256i,
+}
+
+impl Near {
+    #[target_feature(enable = "avx2")]
+    fn of(params: &Add) -> Option<Self> {
+        NearSum::of(params).map(|sum| Self {
+            factors: sum.factors.map(|factor| _mm256_set1_epi32(factor)),
+            constant: _mm256_set1_epi32(sum.constant),
+            bits: _mm_cvtsi32_si128(sum.bits.into()),
+            decisive: _mm256_set1_epi32(sum.decisive),
+        })
+    }
+
+    /// Steps, by `exact` where one is not certain.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn steps(&self, exact: &Exact, a: __m256i, b: __m256i) -> __m256i {
+        let [factor_a, factor_b] = self.factors;
+        let terms = [_mm256_mullo_epi32(a, factor_a), _mm256_mullo_epi32(b, factor_b)];
+        let sum = _mm256_add_epi32(_mm256_add_epi32(terms[0], self.constant), terms[1]);
+        let fraction = _mm256_and_si256(sum, self.decisive);
+        let doubts = _mm256_cmpeq_epi32(fraction, _mm256_setzero_si256());
+        if _mm256_testz_si256(doubts, doubts) == 0 {
+            return exact.doubted(a, b);
+        }
+        _mm256_sra_epi32(sum, self.bits)
+    }
+}
+
+/// Computes every output from both inputs; false, and nothing is done, when channels are to be
+/// repeated.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn each_block(
+    io: &Io<'_>,
+    codes: &Codes,
+    steps: impl Fn(__m256i, __m256i) -> __m256i,
+) -> bool {
+    each_pointer(io, |from, to, len| {
+        let mut at = 0;
+        while at + BYTES <= len {
+            let [a, b] = from.map(|from| from.wrapping_add(at));
+            // SAFETY: 32 elements are left.
+            unsafe { block([a, b], to.wrapping_add(at), codes, &steps) };
+            at += BYTES;
+        }
+        if at < len {
+            let mut rest = [[0i8; BYTES]; 3];
+            let [a, b, codes_of_rest] = &mut rest;
+            for (rest, from) in [a.as_mut_ptr(), b.as_mut_ptr()].into_iter().zip(from) {
+                // SAFETY: fewer than 32 elements are left; an array of this function overlaps
+                // with nothing.
+                unsafe { rest.copy_from_nonoverlapping(from.wrapping_add(at), len - at) };
+            }
+            // SAFETY: arrays of 32 bytes.
+            unsafe { block([a.as_ptr(), b.as_ptr()], codes_of_rest.as_mut_ptr(), codes, &steps) };
+            let to = to.wrapping_add(at);
             // SAFETY: as above.
-            unsafe { vector::store(to.wrapping_add(start), codes, count) };
+            unsafe { to.copy_from_nonoverlapping(codes_of_rest.as_ptr(), len - at) };
         }
     })
+}
+
+/// Computes 32 adjacent elements.
+///
+/// # Safety
+///
+/// The inputs are readable, and the output writable, for as many bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn block(
+    [a, b]: [*const i8; 2],
+    to: *mut i8,
+    codes: &Codes,
+    steps: impl Fn(__m256i, __m256i) -> __m256i,
+) {
+    let mut all = [_mm256_setzero_si256(); BYTES / LANES];
+    for v in 0..BYTES / LANES {
+        let at = LANES * v;
+        // SAFETY: the caller's promise.
+        let a = unsafe { vector::widen(a.wrapping_add(at)) };
+        // SAFETY: the caller's promise.
+        let b = unsafe { vector::widen(b.wrapping_add(at)) };
+        all[v] = steps(a, b);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { vector::store_all(to, codes.in_order(all)) };
 }

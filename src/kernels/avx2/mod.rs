@@ -1,7 +1,7 @@
-//! x86-64 AVX2: 8 outputs per vector, two products of 16 bits per output and instruction.
+//! x86-64 AVX2: 8 outputs per vector, four products of 8 bits per output and two instructions.
 //!
-//! `VPMADDUBSW` would multiply bytes but saturates; so codes become 16-bit numbers, inputs while
-//! they are gathered, weights where they are read, for `VPMADDWD`.
+//! `VPMADDUBSW` adds two of them in 16 bits and saturates; so weights that are too large are cut,
+//! and what is left of them is multiplied besides.
 #![allow(unsafe_code)]
 
 mod conv_2d;
@@ -47,7 +47,7 @@ fn supported() -> bool {
 /// [`supported`].
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 128 << 10 }>(params, weights, io) }
+    unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
 }
 
 /// # Safety

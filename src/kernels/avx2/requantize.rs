@@ -1,88 +1,111 @@
 //! Sums to codes, 8 at a time, to the bit of [`quant`](crate::quant).
+// Loops over indices that are constants once unrolled: iterators put the vectors into memory.
+#![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
-use super::vector::{Numbers, load_numbers};
-use crate::kernels::packed::Rounding;
-use crate::quant::Output;
+use super::vector::{LANES, Numbers, load_numbers};
+use crate::kernels::Path;
+use crate::kernels::packed::{PARAMETERS, complete};
+use crate::kernels::x86::Sequence;
+use crate::quant::{Multiplier, Output};
 
-/// The sums, or the numbers of one kind, of 16 columns.
-pub(super) type Columns = [__m256i; 2];
+/// A part of the table of columns, `V` vectors wide.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a, const V: usize>(&'a [[Numbers; V]; PARAMETERS as usize]);
 
-/// What makes codes of the sums of 16 columns.
-pub(super) struct Finish<'a> {
-    table: &'a [[Numbers; 2]],
-    fast: bool,
-    rounding: Rounding,
-    output: Output,
-}
-
-impl<'a> Finish<'a> {
-    pub(super) fn new(table: &'a [i32], fast: bool, rounding: Rounding, output: Output) -> Self {
-        Self { table: table.as_chunks().0.as_chunks().0, fast, rounding, output }
+impl<'a, const V: usize> Columns<'a, V> {
+    pub(super) fn new(table: &'a [i32]) -> Option<Self> {
+        table.as_chunks().0.as_chunks().0.first_chunk().map(Self)
     }
 
-    /// Numbers of one kind: bias, mantissa, shift, or what the path asks besides.
+    /// The numbers of one kind.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn numbers(&self, kind: usize) -> Columns {
-        match self.table.get(kind) {
-            Some([low, high]) => [load_numbers(low), load_numbers(high)],
-            None => [_mm256_setzero_si256(); 2],
+    pub(super) fn row<const KIND: usize>(self) -> [__m256i; V] {
+        let mut vectors = [_mm256_setzero_si256(); V];
+        for v in 0..V {
+            vectors[v] = load_numbers(&self.0[KIND][v]);
+        }
+        vectors
+    }
+}
+
+/// Sums as [`Fast`] takes them: moved up by 2^31, unsigned.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn moved(sums: __m256i) -> __m256i {
+    _mm256_xor_si256(sums, _mm256_set1_epi32(i32::MIN))
+}
+
+/// The fast form for 8 columns, see [`complete`].
+pub(super) struct Fast<S> {
+    doubled: __m256i,
+    doubled_odd: __m256i,
+    constants: __m256i,
+    constants_odd: __m256i,
+    shifts: __m256i,
+    sequence: PhantomData<S>,
+}
+
+impl<S: Sequence> Fast<S> {
+    /// For columns whose numbers, from the doubled mantissas on, are given.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn new(numbers: [__m256i; 5]) -> Self {
+        let [doubled, doubled_odd, constants, constants_odd, shifts] = numbers;
+        // What is otherwise added to sums that are not negative.
+        let one = _mm256_set1_epi64x(if S::TIES { 0 } else { 1 << 32 });
+        Self {
+            doubled,
+            doubled_odd,
+            constants: _mm256_add_epi64(constants, one),
+            constants_odd: _mm256_add_epi64(constants_odd, one),
+            shifts,
+            sequence: PhantomData,
         }
     }
 
-    /// The codes of `sums`.
+    /// For a panel of 8 columns.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn codes(&self, sums: Columns) -> __m128i {
-        let numbers = |kind: usize| self.numbers(kind);
-        let last = || [numbers(3), numbers(4), numbers(5), numbers(6), numbers(7)];
-        let [low, high] = match (self.fast, self.rounding) {
-            (true, Rounding::Double) => fast(sums, last()),
-            (_, Rounding::Double) => each(sums, numbers(1), numbers(2), |x, m, s| double(x, m, s)),
-            (_, Rounding::Once) => each(sums, numbers(1), numbers(2), |x, m, s| once(x, m, s)),
-        };
-        let Output { zero_point, min, max } = self.output;
-        let zero = _mm256_set1_epi16(zero_point.into());
-        let pairs = _mm256_adds_epi16(_mm256_packs_epi32(low, high), zero);
-        let pairs = _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs);
-        let (low, high) = (_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
-        let codes = _mm_max_epi8(_mm_packs_epi16(low, high), _mm_set1_epi8(min));
-        _mm_min_epi8(codes, _mm_set1_epi8(max))
+    pub(super) fn of_panel(columns: Columns<'_, 1>) -> Self {
+        let [doubled] = columns.row::<3>();
+        let [doubled_odd] = columns.row::<4>();
+        let [constants] = columns.row::<5>();
+        let [constants_odd] = columns.row::<6>();
+        let [shifts] = columns.row::<7>();
+        Self::new([doubled, doubled_odd, constants, constants_odd, shifts])
     }
-}
 
-/// The fast form, see [`complete`](crate::kernels::packed::complete).
-#[inline]
-#[target_feature(enable = "avx2")]
-fn fast(sums: Columns, numbers: [Columns; 5]) -> Columns {
-    let [doubled, doubled_odd, constants, constants_odd, shifts] = numbers;
-    let mut steps = sums;
-    for v in 0..2 {
-        let moved = _mm256_xor_si256(sums[v], _mm256_set1_epi32(i32::MIN));
-        let even = _mm256_mul_epu32(moved, doubled[v]);
-        let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(moved), doubled_odd[v]);
-        let even = _mm256_add_epi64(even, constants[v]);
-        let odd = _mm256_add_epi64(odd, constants_odd[v]);
-        let not_negative = _mm256_srli_epi32::<31>(moved);
-        let sum = _mm256_add_epi32(high_halves(even, odd), not_negative);
-        steps[v] = _mm256_srav_epi32(sum, shifts[v]);
+    /// The form for one multiplier; None where it does not apply.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn of(multiplier: Multiplier) -> Option<Self> {
+        if !(-30..0).contains(&multiplier.shift) {
+            return None;
+        }
+        let mut table = [0; LANES * PARAMETERS as usize];
+        table.get_mut(LANES..2 * LANES)?.fill(multiplier.mantissa);
+        table.get_mut(2 * LANES..3 * LANES)?.fill(multiplier.shift);
+        complete(Path::Avx2, &mut table, LANES);
+        Columns::<1>::new(&table).map(|columns| Self::of_panel(columns))
     }
-    steps
-}
 
-/// The general forms.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn each(
-    sums: Columns,
-    mantissas: Columns,
-    shifts: Columns,
-    steps: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
-) -> Columns {
-    let ([a, b], [mantissa_a, mantissa_b], [shift_a, shift_b]) = (sums, mantissas, shifts);
-    [steps(a, mantissa_a, shift_a), steps(b, mantissa_b, shift_b)]
+    /// Scales sums that are [`moved`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn scaled(&self, sums: __m256i) -> __m256i {
+        let even = _mm256_mul_epu32(sums, self.doubled);
+        let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(sums), self.doubled_odd);
+        let even = _mm256_add_epi64(even, self.constants);
+        let odd = _mm256_add_epi64(odd, self.constants_odd);
+        let mut high = high_halves(even, odd);
+        if S::TIES {
+            high = _mm256_add_epi32(high, _mm256_srli_epi32::<31>(sums));
+        }
+        _mm256_srav_epi32(high, self.shifts)
+    }
 }
 
 /// The high halves of the lanes of `even` and `odd`, by turns.
@@ -117,7 +140,7 @@ pub(super) fn double(sums: __m256i, mantissas: __m256i, shifts: __m256i) -> __m2
 /// [`requantize_once`](crate::quant::requantize_once).
 #[inline]
 #[target_feature(enable = "avx2")]
-fn once(sums: __m256i, mantissas: __m256i, shifts: __m256i) -> __m256i {
+pub(super) fn once(sums: __m256i, mantissas: __m256i, shifts: __m256i) -> __m256i {
     let magnitudes = _mm256_abs_epi32(sums);
     let shifts = _mm256_sub_epi32(_mm256_set1_epi32(31), shifts);
     let low = _mm256_set1_epi64x(0xFFFF_FFFF);
@@ -139,4 +162,49 @@ fn rounded(a: __m256i, b: __m256i, bits: __m256i) -> __m256i {
     let one = _mm256_set1_epi64x(1);
     let half = _mm256_sllv_epi64(one, _mm256_sub_epi64(bits, one));
     _mm256_srlv_epi64(_mm256_add_epi64(_mm256_mul_epu32(a, b), half), bits)
+}
+
+/// Zero point and clamp.
+pub(super) struct Codes {
+    zero_point: __m256i,
+    min: __m256i,
+    max: __m256i,
+}
+
+impl Codes {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn new(output: Output) -> Self {
+        Self {
+            zero_point: _mm256_set1_epi16(output.zero_point.into()),
+            min: _mm256_set1_epi8(output.min),
+            max: _mm256_set1_epi8(output.max),
+        }
+    }
+
+    /// The codes of four vectors of steps: four of each, then the other four of each.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn halves(&self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+        let pair = |a, b| _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+        let codes = _mm256_packs_epi16(pair(a, b), pair(c, d));
+        _mm256_min_epi8(_mm256_max_epi8(codes, self.min), self.max)
+    }
+
+    /// The codes of four vectors, one after another.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn in_order(&self, steps: [__m256i; 4]) -> __m256i {
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        _mm256_permutevar8x32_epi32(self.halves(steps), order)
+    }
+
+    /// The codes of two times two vectors of which the second has what lies between the halves of
+    /// the first.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn between(&self, [[a, b], [c, d]]: [[__m256i; 2]; 2]) -> [__m128i; 2] {
+        let codes = _mm256_permute4x64_epi64::<0b11_01_10_00>(self.halves([a, b, c, d]));
+        [_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes)]
+    }
 }

@@ -10,11 +10,10 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 use core::ops::Range;
 
-use super::requantize::{
-    BIAS, Codes, Columns, Exact, Fast, MANTISSA, Rectified, SHIFT, Sequence, Short, double, moved,
-};
+use super::requantize::{Codes, Columns, Fast, double, moved};
 use super::vector::{self, first, flip, load_codes};
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
+use crate::kernels::x86::{BIAS, Exact, MANTISSA, Rectified, SHIFT, Sequence, Short};
 use crate::kernels::{Io, Path, Window};
 use crate::weights::Weights;
 

@@ -5,11 +5,12 @@
 
 use core::arch::x86_64::*;
 
-use super::requantize::{Codes, Fast, Short, double, moved};
+use super::requantize::{Codes, Fast, double, moved};
 use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::Io;
-use crate::kernels::reference::{Add, Mul, Term};
+use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
+use crate::kernels::x86::{NearSum, Short};
 use crate::quant::Multiplier;
 
 /// ADD; false, and nothing is done, when channels are to be repeated.
@@ -110,51 +111,22 @@ impl Exact {
     }
 }
 
-/// The sum of two terms as a fixed-point number of 32 bits, near enough to the exact one to tell the
-/// step it is rounded to, unless it is next to where that changes.
+/// [`NearSum`] in registers.
 struct Near {
     factors: [__m512i; 2],
-    /// What the zero points subtract, the half that rounds, and the margin.
     constant: __m512i,
-    /// Bits of the fraction.
     bits: __m128i,
-    /// Bits of the fraction that are all zero in what is at most twice the margin.
     decisive: __m512i,
 }
 
 impl Near {
     #[target_feature(enable = "avx512f")]
     fn of(params: &Add) -> Option<Self> {
-        let total = params.multiplier;
-        // Terms are steps of 2^20, so that both factors of a code are below one.
-        let valid = |m: Multiplier| m.mantissa > 0 && (-30..=0).contains(&m.shift);
-        if !params.terms.iter().all(|term| valid(term.multiplier)) || !valid(total) {
-            return None;
-        }
-        (16u32..=24).rev().find_map(|bits| {
-            let factors = params.terms.map(|Term { multiplier, .. }| {
-                let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
-                let right = 62 - 20 - bits as i32 - multiplier.shift - total.shift;
-                let right = right.min(63);
-                (product + (1 << (right - 1))) >> right
-            });
-            let [a, b] = factors;
-            // The factors are rounded by a half at most; terms deviate by one each and their
-            // scaled sum by a half from the exact one before it is shifted for the last time.
-            let deviation = (3u64 << bits) >> -total.shift;
-            let margin = (257 + deviation).next_power_of_two() as i64;
-            let (one, largest) = (1i64 << bits, 255 * (a + b));
-            if largest + one >= 1 << 31 || 64 * margin > one {
-                return None;
-            }
-            let zeros = params.terms.iter().zip(factors);
-            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
-            Some(Self {
-                factors: factors.map(|factor| _mm512_set1_epi32(factor as i32)),
-                constant: _mm512_set1_epi32((one / 2 + margin - zeros) as i32),
-                bits: _mm_cvtsi32_si128(bits as i32),
-                decisive: _mm512_set1_epi32((one - 2 * margin) as i32),
-            })
+        NearSum::of(params).map(|sum| Self {
+            factors: sum.factors.map(|factor| _mm512_set1_epi32(factor)),
+            constant: _mm512_set1_epi32(sum.constant),
+            bits: _mm_cvtsi32_si128(sum.bits.into()),
+            decisive: _mm512_set1_epi32(sum.decisive),
         })
     }
 

@@ -10,12 +10,8 @@ use core::marker::PhantomData;
 use super::vector::{LANES, Numbers, first, load_numbers};
 use crate::kernels::Path;
 use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding, complete};
+use crate::kernels::x86::{MANTISSA, SHIFT, Sequence};
 use crate::quant::{Multiplier, Output};
-
-/// Kinds of numbers in the table of columns; those of the fast form follow.
-pub(in crate::kernels) const BIAS: usize = 0;
-pub(in crate::kernels) const MANTISSA: usize = 1;
-pub(in crate::kernels) const SHIFT: usize = 2;
 
 /// A panel's part of the table of columns, `V` vectors wide.
 #[derive(Clone, Copy)]
@@ -37,42 +33,6 @@ impl<'a, const V: usize> Columns<'a, V> {
         }
         vectors
     }
-}
-
-/// A sequence of instructions that makes steps of sums.
-pub(in crate::kernels) trait Sequence {
-    /// The fast form: sums are [`moved`].
-    const FAST: bool;
-    /// Halves of negative numbers go down, as is right; else up.
-    const TIES: bool;
-}
-
-/// The fast form where the output [rectifies](Output::rectifies): negative numbers become the
-/// least code, however they are rounded.
-#[derive(Debug)]
-pub(in crate::kernels) struct Rectified;
-
-/// The fast form.
-#[derive(Debug)]
-pub(in crate::kernels) struct Short;
-
-/// The general form.
-#[derive(Debug)]
-pub(in crate::kernels) struct Exact;
-
-impl Sequence for Rectified {
-    const FAST: bool = true;
-    const TIES: bool = false;
-}
-
-impl Sequence for Short {
-    const FAST: bool = true;
-    const TIES: bool = true;
-}
-
-impl Sequence for Exact {
-    const FAST: bool = false;
-    const TIES: bool = true;
 }
 
 /// Runs a body for every index below a constant that is at most 10: straight code, since a loop

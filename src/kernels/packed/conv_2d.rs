@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
-use super::{Packing, Runs};
+use super::place::{self, COLUMNS, GROUP, Groups};
+use super::{Packing, Place, Runs, fit_together, fitting};
 use crate::kernels::reference::{Add, check_output, check_span, convolved, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
@@ -62,6 +63,9 @@ pub struct PackedConv2d {
     /// Panels that are gone through for every tile of pixels before the next block of panels
     /// begins: as many as stay in the cache.
     pub block: u16,
+    /// Groups of every panel, an even number, on a path that [saturates](Packing::saturates), else
+    /// 0.
+    pub panel_groups: u32,
     /// Filters in the order of [`Packing`], group by group.
     pub weights: Span<i8>,
     /// Per panel: the bias of each column, the mantissa of each, the shift of each, and what
@@ -127,6 +131,54 @@ impl PackedConv2d {
     }
 }
 
+impl PackedConv2d {
+    /// Inputs that the window sees of a row, what lies between its taps and what fills up its last
+    /// run included.
+    #[must_use]
+    pub fn reach(&self, packing: &Packing, runs: Runs) -> Option<u32> {
+        let ([_, across], [_, dilation]) = (self.window.taps, self.window.dilation);
+        let gaps = if dilation == 1 { 0 } else { u32::from(across).checked_sub(1)? };
+        let before = gaps.checked_mul(u32::from(dilation))?.checked_mul(runs.len)?;
+        before.checked_add(packing.padded(runs.len)?)
+    }
+
+    /// Checks the places of groups, and that products fit.
+    fn check_groups(
+        &self,
+        packing: &Packing,
+        runs: Runs,
+        weights: &[i8],
+    ) -> Result<(), OpError> {
+        if self.weight_zero_point != 0 {
+            return Err(OpError::Parameter { name: "zero point of weights" });
+        }
+        let reach = self.reach(packing, runs).ok_or(OpError::Shape)? as usize;
+        let [down, _] = self.window.taps;
+        let panel = place::depth(self.panel_groups).ok_or(OpError::Shape)? as usize * COLUMNS;
+        for panel in weights.chunks_exact(panel.max(1)) {
+            let groups = Groups::of(panel);
+            let inside = |&place: &[i8; 4]| {
+                let Place { row, input, .. } = Place::of_codes(place);
+                row < down && usize::from(input) + GROUP <= reach
+            };
+            let together = groups.together();
+            let (first, others) = groups.places.split_at_checked(together).unwrap_or_default();
+            let alone = others.iter().all(|&place| !Place::of_codes(place).is_together);
+            if !alone || !first.iter().chain(others).all(inside) {
+                return Err(OpError::Parameter { name: "places" });
+            }
+            let (first, others) = groups.weights.split_at_checked(together).unwrap_or_default();
+            let mut pairs = others.as_flattened().as_chunks().0.iter();
+            if !first.as_chunks().0.iter().all(|[a, b]| fit_together([a, b]))
+                || !pairs.all(|&pair| fitting(pair.map(i16::from)) == pair)
+            {
+                return Err(OpError::Parameter { name: "weights" });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Operator for PackedConv2d {
     const NAME: &'static str = "CONV_2D";
 
@@ -146,7 +198,10 @@ impl Operator for PackedConv2d {
             return Err(OpError::Parameter { name: "block" });
         }
         let columns = packing.all_columns(group_output.c).ok_or(OpError::Shape)?;
-        let depth = packing.depth(runs).ok_or(too_large)?;
+        if self.panel_groups != 0 && !packing.saturates {
+            return Err(OpError::Parameter { name: "groups of panels" });
+        }
+        let depth = packing.stored_depth(runs, self.panel_groups).ok_or(too_large)?;
         check_span(
             self.weights,
             &[product(&[self.groups, columns, depth], "weights")?],
@@ -164,6 +219,9 @@ impl Operator for PackedConv2d {
             if !(0..group_output.c).all(valid) {
                 return Err(OpError::Parameter { name: "multiplier" });
             }
+        }
+        if packing.saturates {
+            self.check_groups(&packing, runs, weights.get(self.weights))?;
         }
         check_output(self.output)
     }
@@ -228,37 +286,54 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let Hwc { h, w, c } = input.hwc();
     let Some(runs) = params.runs(c) else { return };
     let Some(padded) = packing.padded(runs.len) else { return };
-    let (len, padded) = (runs.len.max(1) as usize, padded as usize);
-    let [down, across] = params.window.taps.map(usize::from);
+    let (len, padded, c) = (runs.len.max(1) as usize, padded as usize, c.max(1) as usize);
+    let [_, across] = params.window.taps.map(usize::from);
+    let dilation = usize::from(params.window.dilation[1]).max(1);
 
     for channel in output.channels() {
         let column = Column::of(packing, group.columns, output.hwc(), channel as u32);
         let Some(column) = column else { return };
         let panel = column.panel as usize * *depth as usize;
-        let filters = group.filters.get(panel..).unwrap_or(&[]);
+        let (width, slot) = (column.width as usize, column.slot as usize);
+        let filters = group.filters.get(panel..panel + width * *depth as usize).unwrap_or(&[]);
         for y in output.rows() {
             let rows = params.window.range(0, y, h as usize);
             for x in output.columns() {
                 let columns = params.window.range(1, x, w as usize);
                 let (mut sum, mut inputs) = (column.bias, 0i32);
-                let taps = (0..down).flat_map(|d| (0..across).map(move |a| (d, a)));
-                for (tap, (down, across)) in taps.enumerate() {
-                    let run = if rows.contains(&down) && columns.contains(&across) {
-                        let (y, x) =
-                            (params.window.source(0, y, down), params.window.source(1, x, across));
-                        Some(input.pixel(y, x))
-                    } else {
-                        None
-                    };
-                    for i in 0..c as usize {
-                        let code = run.map_or(params.input_zero_point, |run| run.get(i));
-                        let input = tap * c as usize + i;
-                        let k = input / len * padded + input % len;
-                        let at = packing.position(column.width as usize, k, column.slot as usize);
-                        let weight = filters.get(at).copied().unwrap_or(0);
-                        let shifted = i32::from(code).wrapping_add(packing.offset);
-                        sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
-                        inputs = inputs.wrapping_add(code.into());
+                // The code under tap `tap` in channel `i`.
+                let code = |tap: usize, i: usize| {
+                    let (down, right) = (tap / across, tap % across);
+                    if !rows.contains(&down) || !columns.contains(&right) {
+                        return params.input_zero_point;
+                    }
+                    let (y, x) =
+                        (params.window.source(0, y, down), params.window.source(1, x, right));
+                    input.pixel(y, x).get(i)
+                };
+                let mut add = |k: usize, weight: i8| {
+                    let code = code(k / c, k % c);
+                    let shifted = i32::from(code).wrapping_add(packing.offset);
+                    sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
+                    inputs = inputs.wrapping_add(code.into());
+                };
+                if packing.saturates {
+                    let groups = Groups::of(filters);
+                    for (&place, weights) in groups.places.iter().zip(groups.weights) {
+                        let Place { row, input, .. } = Place::of_codes(place);
+                        let weights = weights.as_chunks::<GROUP>().0.get(slot).into_iter().flatten();
+                        for (at, &weight) in (usize::from(input)..).zip(weights) {
+                            // What lies between taps, or behind them, has no weight.
+                            let (tap, i) = (at / (dilation * c), at % (dilation * c));
+                            if tap < across && i < c {
+                                add((usize::from(row) * across + tap) * c + i, weight);
+                            }
+                        }
+                    }
+                } else {
+                    for k in 0..runs.count as usize * len {
+                        let at = packing.position(width, k / len * padded + k % len, slot);
+                        add(k, filters.get(at).copied().unwrap_or(0));
                     }
                 }
                 let zero = i32::from(params.weight_zero_point);

@@ -18,7 +18,7 @@ pub(super) struct Group<'a> {
     pub(super) filters: &'a [i8],
     /// Their table of columns.
     pub(super) columns: &'a [i32],
-    /// Weights of a column, those included that only fill up runs.
+    /// See [`Packing::stored_depth`].
     pub(super) depth: u32,
 }
 
@@ -43,7 +43,7 @@ impl PackedConv2d {
         let (input, residual) = (io.inputs.first()?, io.inputs.get(1));
         let (from, to) = self.group(input.hwc(), io.output.hwc())?;
         let all = packing.all_columns(to.c)? as usize;
-        let depth = packing.depth(self.runs(from.c)?)?;
+        let depth = packing.stored_depth(self.runs(from.c)?, self.panel_groups)?;
         let (filters, columns) = (weights.get(self.weights), weights.get(self.columns));
         let filters = filters.chunks_exact((all * depth as usize).max(1));
         let columns = columns.chunks_exact((all * packing.parameters as usize).max(1));

@@ -18,10 +18,12 @@ pub(crate) mod form;
 mod gather;
 mod group;
 mod packing;
+pub(crate) mod place;
 mod wide;
 
 pub use conv_2d::{Access, MAX_RUNS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
 pub use packing::{Packing, Runs, complete};
+pub use place::{Place, fit_together, fitting};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use wide::PARAMETERS;

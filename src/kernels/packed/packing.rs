@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{Access, wide};
+use super::{Access, place, wide};
 use crate::kernels::Path;
 
 /// The layout of a convolution's filters on one path.
@@ -26,6 +26,9 @@ pub struct Packing {
     pub piece: u32,
     /// What the kernel adds to every input code before it multiplies.
     pub offset: i32,
+    /// Whether products are added two by two in 16 bits, so that panels are lists of groups that
+    /// fit, each with its [place](super::Place).
+    pub saturates: bool,
     /// Inputs for which a kernel has scratch memory on its stack: a band and gathered ones, or a
     /// pixel of padding and a spare one.
     pub scratch: u32,
@@ -58,6 +61,7 @@ impl Path {
             align: 16,
             piece: u32::MAX,
             offset: 0,
+            saturates: false,
             scratch: 8 << 10,
             parameters: 3,
         };
@@ -67,10 +71,16 @@ impl Path {
             Self::Neon => Packing { columns: 4, narrow: 4, group: 16, ..arm },
             Self::Dotprod => Packing { columns: 16, narrow: 16, group: 4, ..arm },
             Self::I8mm => Packing { columns: 16, narrow: 16, group: 8, ..arm },
-            Self::Avx2 => {
-                let parameters = wide::PARAMETERS;
-                Packing { columns: 16, narrow: 16, group: 2, align: 2, parameters, ..x86 }
-            }
+            Self::Avx2 => Packing {
+                columns: 8,
+                narrow: 8,
+                group: 4,
+                align: 4,
+                offset: 128,
+                saturates: true,
+                parameters: wide::PARAMETERS,
+                ..x86
+            },
             Self::Avx512Vnni | Self::Amx => {
                 let parameters = wide::PARAMETERS;
                 let piece = if matches!(self, Self::Amx) { 64 } else { u32::MAX };
@@ -129,6 +139,12 @@ impl Packing {
     #[must_use]
     pub fn depth(&self, runs: Runs) -> Option<u32> {
         self.padded(runs.len)?.checked_mul(runs.count)
+    }
+
+    /// Numbers of a panel per column; `groups` are those of a path that [saturates](Self::saturates).
+    #[must_use]
+    pub fn stored_depth(&self, runs: Runs, groups: u32) -> Option<u32> {
+        if self.saturates { place::depth(groups) } else { self.depth(runs) }
     }
 
     /// All columns, those included that only fill up the last panel.

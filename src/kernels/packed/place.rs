@@ -1,0 +1,147 @@
+//! Weights for instructions that add two products in 16 bits and saturate.
+//!
+//! The products of two adjacent weights with codes of 8 bits without sign fit 16 bits while those
+//! of the weights that are positive sum up to 128 at most, and those that are negative to -128 at
+//! least. Where they do not, the second is multiplied with another neighbour: a panel is a list of
+//! groups of weights, each with the place of its inputs, which may begin anywhere in a row. A
+//! weight that needs more than 8 bits is in two groups.
+//!
+//! A panel begins with groups two of which are *together*: even the sums of their products fit.
+#![forbid(unsafe_code)]
+
+/// Adjacent inputs of a group.
+pub(crate) const GROUP: usize = 4;
+
+/// Columns of a panel.
+pub(crate) const COLUMNS: usize = 8;
+
+/// Most groups of a panel: kernels keep a number for each on their stack.
+pub(crate) const MAX_GROUPS: u32 = 16 << 10;
+
+/// The weights of a group: column by column, those of the inputs.
+pub(crate) type Group = [i8; GROUP * COLUMNS];
+
+/// Where the inputs of a group are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The row of the window.
+    pub row: u16,
+    /// The first input in what the window sees of the row, what lies between its taps included.
+    pub input: u16,
+    /// Whether the group is together with another.
+    pub is_together: bool,
+}
+
+/// In the row of a place.
+const TOGETHER: u16 = 1 << 15;
+
+impl Place {
+    /// What follows the places of panels that have fewer groups than others.
+    pub const NONE: Self = Self { row: !TOGETHER, input: u16::MAX, is_together: true };
+
+    /// As a panel has it.
+    #[must_use]
+    pub const fn to_codes(self) -> [i8; 4] {
+        let row = if self.is_together { self.row | TOGETHER } else { self.row };
+        let ([a, b], [c, d]) = (row.to_le_bytes(), self.input.to_le_bytes());
+        [a.cast_signed(), b.cast_signed(), c.cast_signed(), d.cast_signed()]
+    }
+
+    /// The inverse of [`to_codes`](Self::to_codes).
+    #[inline]
+    #[must_use]
+    pub const fn of_codes([a, b, c, d]: [i8; 4]) -> Self {
+        let row = u16::from_le_bytes([a.cast_unsigned(), b.cast_unsigned()]);
+        let input = u16::from_le_bytes([c.cast_unsigned(), d.cast_unsigned()]);
+        Self { row: row & !TOGETHER, input, is_together: row & TOGETHER != 0 }
+    }
+}
+
+/// Numbers of a panel per column if it has so many groups; None if these are odd or too many.
+pub(super) fn depth(groups: u32) -> Option<u32> {
+    let panel = groups.checked_mul((size_of::<[i8; 4]>() + size_of::<Group>()) as u32)?;
+    let is_valid = groups <= MAX_GROUPS && groups.is_multiple_of(2);
+    is_valid.then_some(panel / COLUMNS as u32)
+}
+
+/// The groups of a panel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Groups<'a> {
+    /// Where they are.
+    pub(crate) places: &'a [[i8; 4]],
+    /// Their weights, and what only fills up the panel.
+    pub(crate) weights: &'a [Group],
+}
+
+impl<'a> Groups<'a> {
+    #[inline]
+    pub(crate) fn of(panel: &'a [i8]) -> Self {
+        let count = panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>());
+        let places = panel.split_at_checked(count * size_of::<[i8; 4]>());
+        let (places, weights) = places.unwrap_or_default();
+        let mut places = places.as_chunks().0;
+        while let Some((&last, others)) = places.split_last()
+            && Place::of_codes(last) == Place::NONE
+        {
+            places = others;
+        }
+        Self { places, weights: weights.as_chunks().0 }
+    }
+
+    /// How many of the first are together two by two.
+    #[inline]
+    pub(crate) fn together(&self) -> usize {
+        let places = self.places.iter();
+        places.take_while(|&&place| Place::of_codes(place).is_together).count() & !1
+    }
+}
+
+/// Whether the products of two groups can be added in 16 bits.
+#[must_use]
+pub fn fit_together(groups: [&[i8; GROUP * COLUMNS]; 2]) -> bool {
+    let [a, b] = groups.map(|group| group.as_chunks::<2>().0);
+    a.iter().zip(b).all(|([a, b], [c, d])| {
+        let weights = [*a, *b, *c, *d].map(i16::from);
+        let most: i16 = weights.iter().map(|weight| weight.max(&0)).sum();
+        let least: i16 = weights.iter().map(|weight| weight.min(&0)).sum();
+        most <= 128 && least >= -128
+    })
+}
+
+/// Of two adjacent weights as much as fits.
+#[must_use]
+pub fn fitting([a, b]: [i16; 2]) -> [i8; 2] {
+    let a = a.clamp(-128, 127);
+    let [least, most] = [-128 - a.min(0), 128 - a.max(0)];
+    [a as i8, b.clamp(least, most.min(127)) as i8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fitting_products_do_not_saturate_and_no_more_than_needed_is_cut() {
+        for a in -255..=255 {
+            for b in -255..=255 {
+                let fitted = fitting([a, b]);
+                let [x, y] = fitted.map(i32::from);
+                let (most, least) = (255 * (x.max(0) + y.max(0)), 255 * (x.min(0) + y.min(0)));
+                assert!(most <= i16::MAX.into() && least >= i16::MIN.into(), "{a} {b}");
+                let fits = a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128;
+                let codes = -128..=127;
+                let fits = fits && codes.contains(&a) && codes.contains(&b);
+                assert_eq!(fits, fitted.map(i16::from) == [a, b], "{a} {b}");
+                assert!((a == 0 && b == 0) || fitted != [0, 0], "nothing would be left forever");
+            }
+        }
+    }
+
+    #[test]
+    fn places_survive_their_codes() {
+        let place = |row, input, is_together| Place { row, input, is_together };
+        for place in [place(3, 70, true), place(0, 0x8001, false), Place::NONE] {
+            assert_eq!(Place::of_codes(place.to_codes()), place);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the paths for x86-64 have in common.
+#![deny(unsafe_code)]
+
+use core::arch::asm;
+
+use super::reference::{Add, Term};
+use crate::quant::Multiplier;
+
+/// Kinds of numbers in the table of columns; those of the fast form follow.
+pub(super) const BIAS: usize = 0;
+pub(super) const MANTISSA: usize = 1;
+pub(super) const SHIFT: usize = 2;
+
+/// A sequence of instructions that makes steps of sums.
+pub(super) trait Sequence {
+    /// The fast form: sums come moved up by 2^31, unsigned.
+    const FAST: bool;
+    /// Halves of negative numbers go down, as is right; else up.
+    const TIES: bool;
+}
+
+/// The fast form where the output [rectifies](crate::quant::Output::rectifies): negative numbers
+/// become the least code, however they are rounded.
+#[derive(Debug)]
+pub(super) struct Rectified;
+
+/// The fast form.
+#[derive(Debug)]
+pub(super) struct Short;
+
+/// The general form.
+#[derive(Debug)]
+pub(super) struct Exact;
+
+impl Sequence for Rectified {
+    const FAST: bool = true;
+    const TIES: bool = false;
+}
+
+impl Sequence for Short {
+    const FAST: bool = true;
+    const TIES: bool = true;
+}
+
+impl Sequence for Exact {
+    const FAST: bool = false;
+    const TIES: bool = true;
+}
+
+/// A distance that the compiler knows nothing of: else it has pointers of its own per row.
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn opaque(mut at: usize) -> usize {
+    // SAFETY: does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags));
+    }
+    at
+}
+
+/// An [`Add`] as a fixed-point number of 32 bits, near enough to the exact sum to tell the step it
+/// is rounded to, unless it is next to where that changes: `a f + b g + constant`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NearSum {
+    /// `f` and `g`.
+    pub(super) factors: [i32; 2],
+    /// What the zero points subtract, the half that rounds, and the margin.
+    pub(super) constant: i32,
+    /// Bits of the fraction.
+    pub(super) bits: u8,
+    /// Bits of the fraction that are all zero in what is at most twice the margin: there the step
+    /// is not certain.
+    pub(super) decisive: i32,
+}
+
+impl NearSum {
+    /// None where 32 bits are not enough.
+    pub(super) fn of(params: &Add) -> Option<Self> {
+        let total = params.multiplier;
+        // Terms are steps of 2^20, so that both factors of a code are below one.
+        let valid = |m: Multiplier| m.mantissa > 0 && (-30..=0).contains(&m.shift);
+        if !params.terms.iter().all(|term| valid(term.multiplier)) || !valid(total) {
+            return None;
+        }
+        (16u8..=24).rev().find_map(|bits| {
+            let factors = params.terms.map(|Term { multiplier, .. }| {
+                let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
+                let right = 62 - 20 - i32::from(bits) - multiplier.shift - total.shift;
+                let right = right.min(63);
+                (product + (1 << (right - 1))) >> right
+            });
+            let [a, b] = factors;
+            // The factors are rounded by a half at most; terms deviate by one each and their
+            // scaled sum by a half from the exact one before it is shifted for the last time.
+            let deviation = (3u64 << bits) >> -total.shift;
+            let margin = (257 + deviation).next_power_of_two() as i64;
+            let (one, largest) = (1i64 << bits, 255 * (a + b));
+            if largest + one >= 1 << 31 || 64 * margin > one {
+                return None;
+            }
+            let zeros = params.terms.iter().zip(factors);
+            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
+            Some(Self {
+                factors: factors.map(|factor| factor as i32),
+                constant: (one / 2 + margin - zeros) as i32,
+                bits,
+                decisive: (one - 2 * margin) as i32,
+            })
+        })
+    }
+}
