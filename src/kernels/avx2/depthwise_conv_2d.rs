@@ -62,22 +62,30 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
     let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
     let (taps, numbers) = (down * across, CHANNELS * packing.parameters as usize);
     let padding = [params.input_zero_point; CHANNELS];
+    // From the pixel under the first tap.
     let mut offsets = [[0; 2]; MAX_PAIRS];
     for (tap, offset) in offsets.as_flattened_mut().iter_mut().enumerate().take(taps) {
         let [down, right] = [tap / across, tap % across];
-        let [y, x] = [0, 1].map(|axis| usize::from(window.dilation[axis]));
+        let [y, x] = window.dilation.map(usize::from);
         *offset = down * y * to_row + right * x * to_pixel;
     }
 
     let codes = Codes::new(params.output);
     let target = io.output.layout();
+    let pairs = taps.div_ceil(2);
     let mut filter = [[_mm256_setzero_si256(); 2]; MAX_PAIRS];
-    let Some(filter) = filter.get_mut(..taps.div_ceil(2)) else { return };
-    // Where the channels of a block begin under each tap of two pixels.
-    let mut places = [[[padding.as_ptr(); 2]; MAX_PAIRS]; 2];
+    let (Some(filter), Some(offsets)) = (filter.get_mut(..pairs), offsets.get(..pairs)) else {
+        return;
+    };
+    // Where the channels of a block begin under each pair of taps of two pixels.
+    let mut places = [[[padding.as_ptr(); 2]; 2]; MAX_PAIRS];
     let (columns, channels) = (io.output.columns(), io.output.channels());
     for (row, y) in io.output.rows().enumerate() {
         let inside_down = window.range(0, y, layout.hwc.h as usize);
+        let is_inside = |x: usize| {
+            let inside = window.range(1, x, layout.hwc.w as usize);
+            inside_down == (0..down) && inside == (0..across)
+        };
         for channel in channels.clone().step_by(CHANNELS) {
             let block = channel / CHANNELS;
             let Some(table) = table.get(block * numbers..(block + 1) * numbers) else { return };
@@ -87,33 +95,41 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
             interleave(filter, taps, params.weight_zero_point);
             let Some(finish) = Finish::<S>::new(table) else { return };
             let len = (channels.end - channel).min(CHANNELS);
+            let first = image.wrapping_add(channel);
+            let pixel = |y: usize, x: usize| first.wrapping_add(y * to_row + x * to_pixel);
             for x in columns.clone().step_by(2) {
                 let next = (x + 1).min(columns.end - 1);
-                for (places, x) in places.iter_mut().zip([x, next]) {
-                    let inside = window.range(1, x, layout.hwc.w as usize);
-                    let first = image.wrapping_add(channel);
-                    if inside_down == (0..down) && inside == (0..across) {
-                        let [y, x] = [window.source(0, y, 0), window.source(1, x, 0)];
-                        let first = first.wrapping_add(y * to_row + x * to_pixel);
-                        for (places, offsets) in places.iter_mut().zip(&offsets).take(filter.len()) {
-                            *places = offsets.map(|offset| first.wrapping_add(offset));
+                let sums = if is_inside(x) && is_inside(next) {
+                    let y = window.source(0, y, 0);
+                    let a = pixel(y, window.source(1, x, 0));
+                    let b = pixel(y, window.source(1, next, 0));
+                    let places = offsets.iter().map(|&[first, second]| {
+                        [
+                            [a.wrapping_add(first), a.wrapping_add(second)],
+                            [b.wrapping_add(first), b.wrapping_add(second)],
+                        ]
+                    });
+                    // SAFETY: the pixels under the windows.
+                    unsafe { sums(filter, places, len, finish.biases) }
+                } else {
+                    for (p, x) in [x, next].into_iter().enumerate() {
+                        let inside = window.range(1, x, layout.hwc.w as usize);
+                        let mut places = places.iter_mut().flat_map(|places| &mut places[p]);
+                        for down in 0..down {
+                            for (right, place) in (0..across).zip(&mut places) {
+                                *place = padding.as_ptr();
+                                if inside_down.contains(&down) && inside.contains(&right) {
+                                    let y = window.source(0, y, down);
+                                    *place = pixel(y, window.source(1, x, right));
+                                }
+                            }
                         }
-                        continue;
                     }
-                    let places = places.as_flattened_mut().iter_mut();
-                    for (tap, place) in places.enumerate().take(taps.len()) {
-                        let [down, right] = [tap / across, tap % across];
-                        *place = padding.as_ptr();
-                        if inside_down.contains(&down) && inside.contains(&right) {
-                            let [y, x] = [window.source(0, y, down), window.source(1, x, right)];
-                            *place = first.wrapping_add(y * to_row + x * to_pixel);
-                        }
-                    }
-                }
-                // SAFETY: the pixels under the window, or padding.
-                let sums = unsafe { sums(filter, &places, len, finish.biases) };
-                let steps = sums.map(|sums| finish.steps(sums));
-                for (codes, x) in codes.between(steps).into_iter().zip([x, next]) {
+                    // SAFETY: the pixels under the windows, or padding.
+                    unsafe { sums(filter, places.iter().copied(), len, finish.biases) }
+                };
+                let codes = codes.between([finish.steps(sums[0]), finish.steps(sums[1])]);
+                for (codes, x) in codes.into_iter().zip([x, next]) {
                     let at = row * target.row_stride as usize + x * target.pixel_stride as usize;
                     let to = written.wrapping_add(at + channel - channels.start);
                     // SAFETY: cells of this core's share; the last pixel may be written twice.
@@ -157,6 +173,9 @@ unsafe fn load(codes: *const i8, len: usize) -> __m256i {
     _mm256_cvtepi8_epi16(unsafe { vector::load(codes, len) })
 }
 
+/// Where the codes under two taps of each of two pixels are.
+type Places = [[*const i8; 2]; 2];
+
 /// The sums of two pixels.
 ///
 /// # Safety
@@ -166,15 +185,38 @@ unsafe fn load(codes: *const i8, len: usize) -> __m256i {
 #[target_feature(enable = "avx2")]
 unsafe fn sums(
     filter: &[Halves],
-    [first, second]: &[[[*const i8; 2]; MAX_PAIRS]; 2],
+    places: impl Iterator<Item = Places>,
     len: usize,
     biases: Halves,
 ) -> [Halves; 2] {
+    match len {
+        // SAFETY: the caller's promise.
+        16.. => unsafe { sums_of::<16>(filter, places, len, biases) },
+        // SAFETY: the caller's promise.
+        8 => unsafe { sums_of::<8>(filter, places, len, biases) },
+        // SAFETY: the caller's promise.
+        _ => unsafe { sums_of::<0>(filter, places, len, biases) },
+    }
+}
+
+/// As [`sums`], of `LEN` codes unless that is 0.
+///
+/// # Safety
+///
+/// As [`sums`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn sums_of<const LEN: usize>(
+    filter: &[Halves],
+    places: impl Iterator<Item = Places>,
+    len: usize,
+    biases: Halves,
+) -> [Halves; 2] {
+    let len = if LEN > 0 { LEN } else { len };
     let mut sums = [biases; 2];
-    for (taps, places) in filter.iter().zip(first.iter().zip(second)) {
-        let places: [&[*const i8; 2]; 2] = [places.0, places.1];
+    for (taps, places) in filter.iter().zip(places) {
         for p in 0..2 {
-            let &[a, b] = places[p];
+            let [a, b] = places[p];
             // SAFETY: the caller's promise.
             let a = unsafe { load(a, len) };
             // SAFETY: the caller's promise.
@@ -202,20 +244,22 @@ impl<S: Sequence> Finish<S> {
     #[target_feature(enable = "avx2")]
     fn new(table: &[i32]) -> Option<Self> {
         let columns = Columns::<2>::new(table)?;
-        let biases = halves(columns.row::<BIAS>());
-        let numbers = [
-            halves(columns.row::<3>()),
-            halves(columns.row::<4>()),
-            halves(columns.row::<5>()),
-            halves(columns.row::<6>()),
-            halves(columns.row::<7>()),
+        let [mut low, mut high] = halves(columns.row::<BIAS>());
+        if S::FAST {
+            (low, high) = (moved(low), moved(high));
+        }
+        let doubled = halves(columns.row::<3>());
+        let doubled_odd = halves(columns.row::<4>());
+        let constants = halves(columns.row::<5>());
+        let constants_odd = halves(columns.row::<6>());
+        let shifts = halves(columns.row::<7>());
+        let fast = [
+            Fast::new([doubled[0], doubled_odd[0], constants[0], constants_odd[0], shifts[0]]),
+            Fast::new([doubled[1], doubled_odd[1], constants[1], constants_odd[1], shifts[1]]),
         ];
-        Some(Self {
-            biases: if S::FAST { biases.map(|sums| moved(sums)) } else { biases },
-            fast: [0, 1].map(|v| Fast::new(numbers.map(|numbers| numbers[v]))),
-            mantissas: halves(columns.row::<MANTISSA>()),
-            shifts: halves(columns.row::<SHIFT>()),
-        })
+        let (mantissas, shifts) =
+            (halves(columns.row::<MANTISSA>()), halves(columns.row::<SHIFT>()));
+        Some(Self { biases: [low, high], fast, mantissas, shifts })
     }
 
     #[inline]
