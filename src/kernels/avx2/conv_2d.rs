@@ -111,6 +111,8 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let last = (end.addr().wrapping_sub(first.addr()) + job.run - GROUP) as u32;
     let (step, last_row) = (job.inputs.step as u32, job.inputs.down as u32 - 1);
     let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
+    let parts = job.rows.div_ceil(TOGETHER);
+    let (least, longer) = (job.rows / parts, job.rows % parts);
     let panel = job.params.panel_groups as usize * (size_of::<[i8; 4]>() + size_of::<Group>());
     let panels = job.panels.chunks_exact(panel.max(1));
     let columns = job.columns.chunks_exact(NUMBERS);
@@ -128,10 +130,10 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
         let stored = (job.stored - first).min(COLUMNS);
         let (offsets, weights, together) = (&*offsets, groups.weights, groups.together());
         let panel = Panel { weights, offsets, together, columns, first, stored };
-        let parts = job.rows.div_ceil(TOGETHER);
+        let mut start = 0;
         for i in 0..parts {
-            let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
-            let compute = match end - start {
+            let rows = least + usize::from(i < longer);
+            let compute = match rows {
                 1 => part::<S, 1>,
                 2 => part::<S, 2>,
                 3 => part::<S, 3>,
@@ -143,6 +145,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
             };
             // SAFETY: the caller's promise.
             unsafe { compute(job, &panel, start) };
+            start += rows;
         }
     }
 }

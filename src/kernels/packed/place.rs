@@ -91,8 +91,7 @@ impl<'a> Groups<'a> {
     /// How many of the first are together two by two.
     #[inline]
     pub(crate) fn together(&self) -> usize {
-        let places = self.places.iter();
-        places.take_while(|&&place| Place::of_codes(place).is_together).count() & !1
+        self.places.partition_point(|&place| Place::of_codes(place).is_together) & !1
     }
 }
 
