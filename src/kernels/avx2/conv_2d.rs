@@ -24,6 +24,8 @@ use crate::kernels::{self, Path};
 pub(super) const ROWS: usize = 48;
 /// Pixels that are in registers at once.
 const TOGETHER: usize = 8;
+/// Bytes of weights that are on their way while others are multiplied by a single pixel.
+const AHEAD: usize = 2 << 10;
 /// Numbers per panel.
 const NUMBERS: usize = COLUMNS * PARAMETERS as usize;
 
@@ -179,6 +181,10 @@ unsafe fn part<S: Sequence, const R: usize>(
     let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
     let (weights, other_weights) = panel.weights.split_at_checked(panel.together).unwrap_or_default();
     for (&offsets, [a, b]) in offsets.as_chunks().0.iter().zip(weights.as_chunks().0) {
+        if R == 1 {
+            // The weights of a fully connected layer come from memory.
+            _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD));
+        }
         let weights = [load_weights(a), load_weights(b)];
         for r in 0..R {
             // SAFETY: an offset is one of a group inside the rows that the window sees.

@@ -77,8 +77,8 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
     let (Some(filter), Some(offsets)) = (filter.get_mut(..pairs), offsets.get(..pairs)) else {
         return;
     };
-    // Where the channels of a block begin under each pair of taps of two pixels.
-    let mut places = [[[padding.as_ptr(); 2]; 2]; MAX_PAIRS];
+    // Where the channels of a block begin under each tap of two pixels at the edge.
+    let mut places = [[padding.as_ptr(); 2 * MAX_PAIRS]; 2];
     let (columns, channels) = (io.output.columns(), io.output.channels());
     for (row, y) in io.output.rows().enumerate() {
         let inside_down = window.range(0, y, layout.hwc.h as usize);
@@ -97,6 +97,13 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
             let len = (channels.end - channel).min(CHANNELS);
             let first = image.wrapping_add(channel);
             let pixel = |y: usize, x: usize| first.wrapping_add(y * to_row + x * to_pixel);
+            // The rows under the window; null outside the image.
+            let mut lines = [core::ptr::null(); 2 * MAX_PAIRS];
+            for (down, line) in lines.iter_mut().enumerate().take(down) {
+                if inside_down.contains(&down) {
+                    *line = pixel(window.source(0, y, down), 0);
+                }
+            }
             for x in columns.clone().step_by(2) {
                 let next = (x + 1).min(columns.end - 1);
                 let sums = if is_inside(x) && is_inside(next) {
@@ -112,21 +119,23 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
                     // SAFETY: the pixels under the windows.
                     unsafe { sums(filter, places, len, finish.biases) }
                 } else {
-                    for (p, x) in [x, next].into_iter().enumerate() {
-                        let inside = window.range(1, x, layout.hwc.w as usize);
-                        let mut places = places.iter_mut().flat_map(|places| &mut places[p]);
-                        for down in 0..down {
-                            for (right, place) in (0..across).zip(&mut places) {
-                                *place = padding.as_ptr();
-                                if inside_down.contains(&down) && inside.contains(&right) {
-                                    let y = window.source(0, y, down);
-                                    *place = pixel(y, window.source(1, x, right));
-                                }
+                    for (places, x) in places.iter_mut().zip([x, next]) {
+                        for right in 0..across {
+                            let x = window.source(1, x, right);
+                            let is_inside = x < layout.hwc.w as usize;
+                            let offset = x.wrapping_mul(to_pixel);
+                            let under = places.iter_mut().skip(right).step_by(across);
+                            for (place, &line) in under.zip(&lines).take(down) {
+                                let is_inside = is_inside && !line.is_null();
+                                let pixel = line.wrapping_add(offset);
+                                *place = if is_inside { pixel } else { padding.as_ptr() };
                             }
                         }
                     }
+                    let [first, second] = places.each_ref().map(|places| places.as_chunks().0);
+                    let places = first.iter().zip(second).map(|(&first, &second)| [first, second]);
                     // SAFETY: the pixels under the windows, or padding.
-                    unsafe { sums(filter, places.iter().copied(), len, finish.biases) }
+                    unsafe { sums(filter, places, len, finish.biases) }
                 };
                 let codes = codes.between([finish.steps(sums[0]), finish.steps(sums[1])]);
                 for (codes, x) in codes.into_iter().zip([x, next]) {
