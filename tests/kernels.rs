@@ -7,12 +7,15 @@
 
 use std::cell::Cell;
 
-use pipeit_rt::kernels::packed::{DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding};
+use pipeit_rt::kernels::packed::{
+    Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Place, Rounding,
+    fitting,
+};
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Interpolation, Lookup, MaxPool2d, Mean, Mul, Pad, ResizeBilinear,
     ResizeNearestNeighbor, Softmax, Term, Ties,
 };
-use pipeit_rt::kernels::{self, Io, KernelTable, Op, Path, REFERENCE, Signature, Window};
+use pipeit_rt::kernels::{self, Io, KernelTable, Op, Operator, Path, REFERENCE, Signature, Window};
 use pipeit_rt::quant::{Multiplier, Output};
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Layout, Tile, View};
@@ -154,6 +157,83 @@ fn zero_point(noise: &mut Noise) -> i8 {
     }
 }
 
+/// Filters of a convolution of `c` inputs, for panels as wide as told.
+fn packed_noise(
+    noise: &mut Noise,
+    packing: &Packing,
+    conv: &PackedConv2d,
+    c: u32,
+    widths: &[usize],
+) -> Option<Vec<i8>> {
+    let runs = conv.runs(c)?;
+    let (depth, padded) = (packing.depth(runs)? as usize, packing.padded(runs.len)? as usize);
+    let lowest = if conv.full_range { -128 } else { -127 };
+    let mut weights = noise.codes(widths.iter().sum::<usize>() * depth, lowest);
+    // Weights of inputs that only fill up are noise, too, unlike those the tool writes: what a
+    // kernel reads there must be the code its contract says. They are zeroed here.
+    let mut start = 0;
+    for &width in widths {
+        for k in (0..depth).filter(|k| k % padded >= runs.len as usize) {
+            for slot in 0..width {
+                weights[start + packing.position(width, k, slot)] = 0;
+            }
+        }
+        start += width * depth;
+    }
+    Some(weights)
+}
+
+/// A panel for a path that saturates, with groups anywhere in the rows of the window.
+fn panel_of_groups(noise: &mut Noise, packing: &Packing, conv: &PackedConv2d, c: u32) -> Vec<i8> {
+    let all = conv.panel_groups as usize;
+    let used = noise.below(all as u64 + 1) as usize;
+    let together = 2 * noise.below(used as u64 / 2 + 1) as usize;
+    let reach = conv.reach(packing, conv.runs(c).unwrap()).unwrap();
+    let (mut places, mut weights) = (Vec::new(), Vec::new());
+    for group in 0..all {
+        if group >= used {
+            places.extend(Place::NONE.to_codes());
+            weights.extend([0; 32]);
+            continue;
+        }
+        let place = Place {
+            row: noise.below(conv.window.taps[0].into()) as u16,
+            input: noise.below(u64::from(reach) - 3) as u16,
+            is_together: group < together,
+        };
+        places.extend(place.to_codes());
+        let step = u32::from(conv.window.dilation[1]) * c;
+        for _ in 0..8 {
+            let pairs = [0, 2].map(|first| {
+                let pair = [any_weight(noise), any_weight(noise)].map(i16::from);
+                // Of four, no sum is too large.
+                let pair = if place.is_together { pair.map(|weight| weight >> 2) } else { pair };
+                // Between taps, and behind them, there is nothing to be multiplied.
+                let is_input = |i: u32| {
+                    let at = u32::from(place.input) + i;
+                    at / step < conv.window.taps[1].into() && at % step < c
+                };
+                let [a, b] = pair;
+                fitting([
+                    if is_input(first) { a } else { 0 },
+                    if is_input(first + 1) { b } else { 0 },
+                ])
+            });
+            weights.extend(pairs.as_flattened());
+        }
+    }
+    places.extend(weights);
+    places
+}
+
+fn any_weight(noise: &mut Noise) -> i8 {
+    match noise.below(4) {
+        0 => -128,
+        1 => 127,
+        _ => noise.next() as i8,
+    }
+}
+
 fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let packing = kernels.path.packing()?;
     let channels =
@@ -188,12 +268,13 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         window: any_window(noise),
         groups,
         input_zero_point: noise.next() as i8,
-        weight_zero_point: zero_point(noise),
+        weight_zero_point: if packing.saturates { 0 } else { zero_point(noise) },
         access: accesses[noise.below(accesses.len() as u64) as usize],
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
         fast,
         full_range,
         block: 1 + noise.below(3) as u16,
+        panel_groups: 0,
         weights: Span::new(0, 0, 0),
         columns: Span::new(0, 0, 0),
         output: output(noise),
@@ -202,27 +283,19 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     if !conv.fits(input, output_hwc) {
         return None;
     }
-    let depth = packing.depth(conv.runs(c)?)?;
     let columns = packing.all_columns(outputs)?;
     let panels = columns.div_ceil(packing.columns);
     let widths = (0..groups).flat_map(|_| 0..panels);
     let widths: Vec<_> = widths.map(|panel| packing.panel(outputs, panel).len()).collect();
     let mut section = Section::default();
-    // Weights of inputs that only fill up are noise, too, unlike those the tool writes: what a
-    // kernel reads there must be the code its contract says. They are zeroed here.
-    let lowest = if full_range { -128 } else { -127 };
-    let mut weights = noise.codes((groups * columns * depth) as usize, lowest);
     let runs = conv.runs(c)?;
-    let padded = packing.padded(runs.len)? as usize;
-    let mut start = 0;
-    for &width in &widths {
-        for k in (0..depth as usize).filter(|k| k % padded >= runs.len as usize) {
-            for slot in 0..width {
-                weights[start + packing.position(width, k, slot)] = 0;
-            }
-        }
-        start += width * depth as usize;
-    }
+    let weights = if packing.saturates {
+        conv.panel_groups = 2 * (1 + noise.below(20)) as u32;
+        let panels = widths.iter().flat_map(|_| panel_of_groups(noise, &packing, &conv, c));
+        panels.collect()
+    } else {
+        packed_noise(noise, &packing, &conv, c, &widths)?
+    };
     conv.weights = section.codes(&weights);
     let numbers =
         table(noise, kernels, &widths, packing.parameters as usize, fast, runs.count * runs.len);
@@ -560,4 +633,50 @@ fn softmaxes_equal_portable_ones() {
 #[test]
 fn resized_images_equal_portable_ones() {
     equals_portable(resize);
+}
+
+#[test]
+fn groups_whose_sums_might_not_fit_are_refused() {
+    let place = |row, input, is_together| Place { row, input, is_together };
+    let checked = |places: [Place; 2], weights: [i8; 4]| {
+        let mut section = Section::default();
+        let codes = places.map(Place::to_codes);
+        let codes = codes.as_flattened().iter().chain(weights.iter().cycle().take(64));
+        let weights = section.codes(&codes.copied().collect::<Vec<_>>());
+        let columns = section.numbers(&[[0; 8], [1 << 30; 8], [-1; 8]].concat().repeat(3)[..64]);
+        let conv = PackedConv2d {
+            path: Path::Avx2,
+            window: Window { taps: [2, 1], stride: [1; 2], dilation: [1; 2], pad: [0; 2] },
+            groups: 1,
+            input_zero_point: 0,
+            weight_zero_point: 0,
+            access: Access::Band,
+            rounding: Rounding::Double,
+            fast: false,
+            full_range: true,
+            block: 1,
+            panel_groups: 2,
+            weights,
+            columns,
+            output: Output { zero_point: 0, min: -128, max: 127 },
+            residual: None,
+        };
+        let (bytes, start) = section.aligned();
+        let mut weights = Weights::default();
+        weights.push(&bytes[start..]).unwrap();
+        let inputs = [Hwc { h: 2, w: 1, c: 6 }];
+        let signature = Signature { inputs: &inputs, output: Hwc { h: 1, w: 1, c: 8 } };
+        conv.check(signature, &weights).is_ok()
+    };
+    let alone = [place(0, 0, false), place(1, 4, false)];
+    assert!(checked(alone, [127, 1, -128, 0]));
+    assert!(!checked(alone, [127, 2, 0, 0]), "two products");
+    assert!(!checked(alone, [0, 0, -128, -1]), "two products");
+    let together = alone.map(|place| Place { is_together: true, ..place });
+    assert!(checked(together, [60, 4, -64, 0]));
+    assert!(!checked(together, [60, 5, 0, 0]), "four products");
+    assert!(checked([alone[0], Place::NONE], [127, 1, 0, 0]));
+    assert!(!checked([place(2, 0, false), Place::NONE], [0; 4]), "outside the window");
+    assert!(!checked([place(0, 5, false), Place::NONE], [0; 4]), "outside the row");
+    assert!(!checked([together[0], alone[1]], [0; 4]), "together with none");
 }

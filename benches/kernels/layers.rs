@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
-    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Rounding,
+    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Place, Rounding,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
@@ -180,6 +180,7 @@ impl Shape {
                     fast: true,
                     full_range: false,
                     block: 4,
+                    panel_groups: 0,
                     weights: Span::new(0, 0, 0),
                     columns: Span::new(0, 0, 0),
                     output,
@@ -189,8 +190,15 @@ impl Shape {
                     (conv.rounding, conv.fast) = (Rounding::Once, false);
                 }
                 let columns = packing.all_columns(c)?;
-                conv.weights = section.codes(columns * packing.depth(conv.runs(channels)?)?);
                 let panels = columns.div_ceil(packing.columns);
+                let runs = conv.runs(channels)?;
+                conv.weights = if packing.saturates {
+                    let groups = packing.depth(runs)? / packing.group;
+                    conv.panel_groups = groups.next_multiple_of(2);
+                    section.groups(panels, conv.panel_groups, groups, runs.count)
+                } else {
+                    section.codes(columns * packing.depth(runs)?)
+                };
                 let widths = (0..panels).map(|panel| packing.panel(c, panel).len());
                 conv.columns = section.columns(path, widths, packing.parameters);
                 (Op::PackedConv2d(conv), Hwc { h: side, w: side, c })
@@ -305,6 +313,25 @@ impl Section {
     fn codes(&mut self, len: u32) -> Span<i8> {
         let codes = (0..len).map(|_| (self.noise() as i8).max(-127).cast_unsigned()).collect();
         self.span(codes, len)
+    }
+
+    /// Panels of `all` groups of weights, of which the first `used` follow each other in `rows`.
+    fn groups(&mut self, panels: u32, all: u32, used: u32, rows: u32) -> Span<i8> {
+        let mut codes = Vec::new();
+        for _ in 0..panels {
+            let place = |group: u32| Place {
+                row: (group * rows / used) as u16,
+                input: 4 * (group % (used / rows)) as u16,
+                is_together: group < used / 2 * 2,
+            };
+            let places =
+                (0..all).map(|group| if group < used { place(group) } else { Place::NONE });
+            codes.extend(places.flat_map(Place::to_codes));
+            // Of four, no sum is too large.
+            codes.extend((0..32 * all).map(|_| self.noise() as i8 >> 2));
+        }
+        let len = codes.len() as u32;
+        self.span(codes.into_iter().map(i8::cast_unsigned).collect(), len)
     }
 
     fn numbers(&mut self, numbers: impl Iterator<Item = i32>) -> Span<i32> {

@@ -334,7 +334,9 @@ impl Geometry {
             Path::Reference => arm(1),
             Path::Neon | Path::I8mm => arm(4),
             Path::Dotprod => Self { tile: 20, is_filled: false, ..arm(5) },
-            Path::Avx2 => Self { is_filled: false, ..arm(6) },
+            Path::Avx2 => {
+                Self { tile: 48, at_once: [8; 2], is_filled: false, rest: 2, strip: [2, 1] }
+            }
             Path::Amx => Self { rest: 15, ..avx512 },
             _ => avx512,
         }

@@ -106,7 +106,8 @@ struct Panel<'a> {
 #[target_feature(enable = "avx2")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     // The first tap of a row, and the last.
-    let (Some([first, ..]), Some([end, ..])) = (job.inputs.starts.first(), job.inputs.starts.last())
+    let (Some([first, ..]), Some([end, ..])) =
+        (job.inputs.starts.first(), job.inputs.starts.last())
     else {
         return;
     };
@@ -158,11 +159,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx2")]
-unsafe fn part<S: Sequence, const R: usize>(
-    job: &Job<'_, ROWS>,
-    panel: &Panel<'_>,
-    start: usize,
-) {
+unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>, start: usize) {
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
     let addends = job.addends.get(start..end).and_then(|addends| addends.as_array::<R>());
@@ -179,7 +176,8 @@ unsafe fn part<S: Sequence, const R: usize>(
     let run = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
     let Some(&starts) = run else { return };
     let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
-    let (weights, other_weights) = panel.weights.split_at_checked(panel.together).unwrap_or_default();
+    let (weights, other_weights) =
+        panel.weights.split_at_checked(panel.together).unwrap_or_default();
     for (&offsets, [a, b]) in offsets.as_chunks().0.iter().zip(weights.as_chunks().0) {
         if R == 1 {
             // The weights of a fully connected layer come from memory.
@@ -310,8 +308,7 @@ unsafe fn finish<S: Sequence, const R: usize>(
     for first in (0..R).step_by(4) {
         let row = |i: usize| (first + i).min(R - 1);
         let four = codes.in_order([steps[first], steps[row(1)], steps[row(2)], steps[row(3)]]);
-        let (low, high) =
-            (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
+        let (low, high) = (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
         let rows = [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)];
         for i in 0..4 {
             if first + i < R {

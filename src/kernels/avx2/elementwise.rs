@@ -134,11 +134,7 @@ impl Near {
 /// repeated.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn each_block(
-    io: &Io<'_>,
-    codes: &Codes,
-    steps: impl Fn(__m256i, __m256i) -> __m256i,
-) -> bool {
+fn each_block(io: &Io<'_>, codes: &Codes, steps: impl Fn(__m256i, __m256i) -> __m256i) -> bool {
     each_pointer(io, |from, to, len| {
         let mut at = 0;
         while at + BYTES <= len {

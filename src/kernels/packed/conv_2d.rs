@@ -143,12 +143,7 @@ impl PackedConv2d {
     }
 
     /// Checks the places of groups, and that products fit.
-    fn check_groups(
-        &self,
-        packing: &Packing,
-        runs: Runs,
-        weights: &[i8],
-    ) -> Result<(), OpError> {
+    fn check_groups(&self, packing: &Packing, runs: Runs, weights: &[i8]) -> Result<(), OpError> {
         if self.weight_zero_point != 0 {
             return Err(OpError::Parameter { name: "zero point of weights" });
         }
@@ -321,7 +316,8 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                     let groups = Groups::of(filters);
                     for (&place, weights) in groups.places.iter().zip(groups.weights) {
                         let Place { row, input, .. } = Place::of_codes(place);
-                        let weights = weights.as_chunks::<GROUP>().0.get(slot).into_iter().flatten();
+                        let weights =
+                            weights.as_chunks::<GROUP>().0.get(slot).into_iter().flatten();
                         for (at, &weight) in (usize::from(input)..).zip(weights) {
                             // What lies between taps, or behind them, has no weight.
                             let (tap, i) = (at / (dilation * c), at % (dilation * c));
