@@ -131,7 +131,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
         let offsets = unsafe { offsets.assume_init_ref() };
         let Some(columns) = Columns::new(columns) else { return };
         let stored = (job.stored - first).min(COLUMNS);
-        let (offsets, weights, together) = (&*offsets, groups.weights, groups.together());
+        let (weights, together) = (groups.weights, groups.together());
         let panel = Panel { weights, offsets, together, columns, first, stored };
         let mut start = 0;
         for i in 0..parts {

@@ -144,18 +144,18 @@ fn each_block(io: &Io<'_>, codes: &Codes, steps: impl Fn(__m256i, __m256i) -> __
             at += BYTES;
         }
         if at < len {
-            let mut rest = [[0i8; BYTES]; 3];
-            let [a, b, codes_of_rest] = &mut rest;
-            for (rest, from) in [a.as_mut_ptr(), b.as_mut_ptr()].into_iter().zip(from) {
+            let (left, mut rest, mut stored) = (len - at, [[0i8; BYTES]; 2], [0i8; BYTES]);
+            for (rest, from) in rest.iter_mut().zip(from) {
+                let (rest, from) = (rest.as_mut_ptr(), from.wrapping_add(at));
                 // SAFETY: fewer than 32 elements are left; an array of this function overlaps
                 // with nothing.
-                unsafe { rest.copy_from_nonoverlapping(from.wrapping_add(at), len - at) };
+                unsafe { rest.copy_from_nonoverlapping(from, left) };
             }
+            let rest = rest.each_ref().map(|rest| rest.as_ptr());
             // SAFETY: arrays of 32 bytes.
-            unsafe { block([a.as_ptr(), b.as_ptr()], codes_of_rest.as_mut_ptr(), codes, &steps) };
-            let to = to.wrapping_add(at);
-            // SAFETY: as above.
-            unsafe { to.copy_from_nonoverlapping(codes_of_rest.as_ptr(), len - at) };
+            unsafe { block(rest, stored.as_mut_ptr(), codes, &steps) };
+            // SAFETY: as many elements are left.
+            unsafe { to.wrapping_add(at).copy_from_nonoverlapping(stored.as_ptr(), left) };
         }
     })
 }
@@ -182,6 +182,7 @@ unsafe fn block(
         let b = unsafe { vector::widen(b.wrapping_add(at)) };
         all[v] = steps(a, b);
     }
+    let codes = codes.in_order(all);
     // SAFETY: the caller's promise.
-    unsafe { vector::store_all(to, codes.in_order(all)) };
+    unsafe { vector::store_all(to, codes) };
 }

@@ -89,16 +89,16 @@ fn two_by_two(groups: Vec<Group>) -> Vec<Group> {
 /// How many inputs from `next` on a group at `start` would be the last of.
 fn done(inputs: &[Input], start: usize, next: usize) -> usize {
     let input = |i: usize| inputs.get(i).copied().unwrap_or_default();
-    let fits = |i: usize, other: usize, second: usize| {
-        let alike = input(i).into_iter().zip(input(other));
-        alike.into_iter().all(|(weight, other)| {
-            let pair = if second == 1 { [other, weight] } else { [weight, other] };
-            i16::from(fitting(pair)[second]) == weight
-        })
-    };
     let is_done = |i: usize| {
-        let second = (i - start) % 2;
-        fits(i, if second == 1 { i - 1 } else { i + 1 }, second)
+        let is_second = (i - start) % 2 == 1;
+        let other = if is_second { i - 1 } else { i + 1 };
+        input(i).into_iter().zip(input(other)).all(|(weight, other)| {
+            let fits = match is_second {
+                true => fitting([other, weight])[1],
+                false => fitting([weight, other])[0],
+            };
+            i16::from(fits) == weight
+        })
     };
     (next..start + GROUP).take_while(|&i| is_done(i)).count()
 }
