@@ -1,7 +1,8 @@
 //! Tiles of convolutions, computed in parts of up to 8 pixels times 8 columns.
 //!
 //! `VPMADDUBSW` multiplies codes without sign by weights and adds two products in 16 bits, in which
-//! [they fit](crate::kernels::packed::Place).
+//! [they fit](crate::kernels::packed::Place). Weights have no zero point: it is taken from them
+//! before they are packed.
 // Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
@@ -162,19 +163,11 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
 unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>, start: usize) {
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
-    let addends = job.addends.get(start..end).and_then(|addends| addends.as_array::<R>());
-    let (Some(outputs), Some(addends)) = (outputs, addends) else { return };
-    let params = job.params;
+    let starts = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
+    let (Some(outputs), Some(&starts)) = (outputs, starts) else { return };
     let [biases] = panel.columns.row::<BIAS>();
     let mut sums = [if S::FAST { moved(biases) } else { biases }; R];
-    if params.weight_zero_point != 0 {
-        for r in 0..R {
-            sums[r] = _mm256_add_epi32(sums[r], _mm256_set1_epi32(addends[r]));
-        }
-    }
     let ones = _mm256_set1_epi16(1);
-    let run = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
-    let Some(&starts) = run else { return };
     let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
     let (weights, other_weights) =
         panel.weights.split_at_checked(panel.together).unwrap_or_default();
@@ -200,14 +193,15 @@ unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'
     unsafe { finish::<S, R>(sums, job, panel, outputs) };
 }
 
-/// Adds the products of the four codes that are `at` bytes behind `start` to the sums of a pixel.
+/// Adds the products of the four codes that are `at` bytes behind `start` to the sums of a pixel;
+/// `ones` adds two of 16 bits.
 ///
 /// In one piece: the compiler would load the codes of all pixels first, for which there are not
 /// enough registers.
 ///
 /// # Safety
 ///
-/// The codes are readable; `ones` has numbers of 16 bits.
+/// The codes are readable.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn multiply(

@@ -146,7 +146,7 @@ mod tests {
                     let together = places.take_while(|place| place.is_together).count();
                     let pairs = weights.as_chunks().0.get(..together).unwrap().as_chunks().0;
                     assert!(pairs.iter().all(|[a, b]| fit_together([a, b])));
-                    assert!(largest > 20 || 2 * together >= groups, "{together} of {groups}");
+                    assert!(largest > 20 || together + 1 >= depth / 4, "{together} of {groups}");
                 }
                 if largest == 20 {
                     assert_eq!(groups, (depth / 4).next_multiple_of(2), "no pair is too large");
