@@ -196,6 +196,9 @@ impl Operator for PackedConv2d {
         if self.panel_groups != 0 && !packing.saturates {
             return Err(OpError::Parameter { name: "groups of panels" });
         }
+        if packing.saturates && !place::IS_KNOWN {
+            return Err(OpError::Parameter { name: "path" });
+        }
         let depth = packing.stored_depth(runs, self.panel_groups).ok_or(too_large)?;
         check_span(
             self.weights,
@@ -215,7 +218,7 @@ impl Operator for PackedConv2d {
                 return Err(OpError::Parameter { name: "multiplier" });
             }
         }
-        if packing.saturates {
+        if packing.saturates && place::IS_KNOWN {
             self.check_groups(&packing, runs, weights.get(self.weights))?;
         }
         check_output(self.output)
@@ -282,8 +285,9 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let Some(runs) = params.runs(c) else { return };
     let Some(padded) = packing.padded(runs.len) else { return };
     let (len, padded, c) = (runs.len.max(1) as usize, padded as usize, c.max(1) as usize);
-    let [_, across] = params.window.taps.map(usize::from);
-    let dilation = usize::from(params.window.dilation[1]).max(1);
+    let across = usize::from(params.window.taps[1]).max(1);
+    // Inputs from a tap to the next.
+    let step = usize::from(params.window.dilation[1]).wrapping_mul(c).max(1);
 
     for channel in output.channels() {
         let column = Column::of(packing, group.columns, output.hwc(), channel as u32);
@@ -312,7 +316,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                     sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
                     inputs = inputs.wrapping_add(code.into());
                 };
-                if packing.saturates {
+                if packing.saturates && place::IS_KNOWN {
                     let groups = Groups::of(filters);
                     for (&place, weights) in groups.places.iter().zip(groups.weights) {
                         let Place { row, input, .. } = Place::of_codes(place);
@@ -320,7 +324,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                             weights.as_chunks::<GROUP>().0.get(slot).into_iter().flatten();
                         for (at, &weight) in (usize::from(input)..).zip(weights) {
                             // What lies between taps, or behind them, has no weight.
-                            let (tap, i) = (at / (dilation * c), at % (dilation * c));
+                            let (tap, i) = (at / step, at % step);
                             if tap < across && i < c {
                                 add((usize::from(row) * across + tap) * c + i, weight);
                             }

@@ -9,6 +9,9 @@
 //! A panel begins with groups two of which are *together*: even the sums of their products fit.
 #![forbid(unsafe_code)]
 
+/// Whether this program knows such panels: firmware for other processors has no use for them.
+pub(super) const IS_KNOWN: bool = cfg!(any(feature = "std", target_arch = "x86_64"));
+
 /// Adjacent inputs of a group.
 pub(crate) const GROUP: usize = 4;
 
@@ -41,18 +44,18 @@ impl Place {
 
     /// As a panel has it.
     #[must_use]
-    pub const fn to_codes(self) -> [i8; 4] {
+    pub fn to_codes(self) -> [i8; 4] {
         let row = if self.is_together { self.row | TOGETHER } else { self.row };
-        let ([a, b], [c, d]) = (row.to_le_bytes(), self.input.to_le_bytes());
-        [a.cast_signed(), b.cast_signed(), c.cast_signed(), d.cast_signed()]
+        let number = u32::from(row) | u32::from(self.input) << 16;
+        number.to_le_bytes().map(u8::cast_signed)
     }
 
     /// The inverse of [`to_codes`](Self::to_codes).
     #[inline]
     #[must_use]
-    pub const fn of_codes([a, b, c, d]: [i8; 4]) -> Self {
-        let row = u16::from_le_bytes([a.cast_unsigned(), b.cast_unsigned()]);
-        let input = u16::from_le_bytes([c.cast_unsigned(), d.cast_unsigned()]);
+    pub fn of_codes(codes: [i8; 4]) -> Self {
+        let number = u32::from_le_bytes(codes.map(i8::cast_unsigned));
+        let (row, input) = (number as u16, (number >> 16) as u16);
         Self { row: row & !TOGETHER, input, is_together: row & TOGETHER != 0 }
     }
 }
