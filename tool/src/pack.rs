@@ -223,6 +223,7 @@ impl Packer<'_> {
         let mut without_zero_point = Vec::new();
         let mut dense = *dense;
         if packing.saturates {
+            // Groups hold weights of more than 8 bits, too.
             let (_, zero) = dense.zero_points;
             without_zero_point.extend(dense.weights.iter().map(|weight| weight - i16::from(zero)));
             (dense.weights, dense.zero_points.1) = (&without_zero_point, 0);

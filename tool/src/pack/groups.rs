@@ -7,16 +7,19 @@ use pipeit_rt::kernels::packed::{Place, fit_together, fitting};
 /// Adjacent inputs of a group.
 const GROUP: usize = 4;
 
+/// Columns of a panel.
+const COLUMNS: usize = 8;
+
 /// How far groups may be from each other that are together: inputs are read about in their order.
 const NEAR: usize = 32;
 
 /// The weights of an input, column by column.
-type Input = [i16; 8];
+type Input = [i16; COLUMNS];
 
 /// What a panel has of a group.
 struct Group {
     place: Place,
-    weights: [i8; 8 * GROUP],
+    weights: [i8; COLUMNS * GROUP],
 }
 
 /// Panels of `depth` inputs, in rows of `reach`, as lists of groups; with the number of groups of
@@ -38,7 +41,7 @@ pub(super) fn grouped(weights: &mut [i16], depth: usize, reach: usize) -> Option
         packed.extend(groups.iter().flat_map(|group| group.place.to_codes()));
         packed.extend(std::iter::repeat_n(Place::NONE.to_codes(), missing).flatten());
         packed.extend(groups.iter().flat_map(|group| group.weights));
-        packed.extend(std::iter::repeat_n(0, missing * 8 * GROUP));
+        packed.extend(std::iter::repeat_n(0, missing * COLUMNS * GROUP));
     }
     Some((packed, u32::try_from(most).ok()?))
 }
@@ -47,12 +50,12 @@ pub(super) fn grouped(weights: &mut [i16], depth: usize, reach: usize) -> Option
 fn group_row(inputs: &mut [Input], row: usize, groups: &mut Vec<Group>) -> Option<()> {
     let last = inputs.len().checked_sub(GROUP)?;
     let mut next = 0;
-    while let Some(left) = inputs.get(next..)?.iter().position(|input| *input != [0; 8]) {
+    while let Some(left) = inputs.get(next..)?.iter().position(|input| *input != [0; COLUMNS]) {
         next += left;
         // A group that begins here, or with an input that is done, so that others are side by side.
         let starts = [next, next.saturating_sub(1)].map(|start| start.min(last));
         let start = starts.into_iter().rev().max_by_key(|&start| done(inputs, start, next))?;
-        let mut weights = [0; 8 * GROUP];
+        let mut weights = [0; COLUMNS * GROUP];
         let group = inputs.get_mut(start..start + GROUP)?.as_chunks_mut::<2>().0;
         for (pair, [a, b]) in group.iter_mut().enumerate() {
             for (column, (a, b)) in a.iter_mut().zip(b).enumerate() {
