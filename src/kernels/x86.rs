@@ -1,7 +1,5 @@
 //! What the paths for x86-64 have in common.
-#![deny(unsafe_code)]
-
-use core::arch::asm;
+#![forbid(unsafe_code)]
 
 use super::reference::{Add, Term};
 use crate::quant::Multiplier;
@@ -45,17 +43,6 @@ impl Sequence for Short {
 impl Sequence for Exact {
     const FAST: bool = false;
     const TIES: bool = true;
-}
-
-/// A distance that the compiler knows nothing of: else it has pointers of its own per row.
-#[inline]
-#[allow(unsafe_code)]
-pub(super) fn opaque(mut at: usize) -> usize {
-    // SAFETY: does nothing.
-    unsafe {
-        asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags));
-    }
-    at
 }
 
 /// An [`Add`] as a fixed-point number of 32 bits, near enough to the exact sum to tell the step it

@@ -1,7 +1,7 @@
 //! x86-64 AVX2: 8 outputs per vector, four products of 8 bits per output and two instructions.
 //!
-//! `VPMADDUBSW` adds two of them in 16 bits and saturates; so weights that are too large are cut,
-//! and what is left of them is multiplied besides.
+//! `VPMADDUBSW` adds two of them in 16 bits and saturates; so weights come in groups of which the
+//! products [fit](super::packed::Place).
 #![allow(unsafe_code)]
 
 mod conv_2d;

@@ -3,6 +3,7 @@
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::requantize::{Columns, moved, store, store_fast};
@@ -11,7 +12,7 @@ use crate::kernels::packed::Rounding;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
 use crate::kernels::reference::Add;
-use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short, opaque};
+use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
@@ -236,7 +237,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
                     sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
                 }
             }
-            at = opaque(at.wrapping_add(4));
+            at = counted(at.wrapping_add(4));
         }
     }
     let stored = (panel.first, panel.stored);
@@ -255,6 +256,16 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     }
     // SAFETY: as above.
     unsafe { store(&copy, columns, params, outputs, stored) };
+}
+
+/// A count that the compiler knows nothing of: else it counts up a pointer per row, too.
+#[inline]
+fn counted(mut at: usize) -> usize {
+    // SAFETY: does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags));
+    }
+    at
 }
 
 /// The four inputs that are `at` bytes behind `start`, in every lane.

@@ -129,9 +129,7 @@ impl PackedConv2d {
             || !inside(output.w, stride[1], input.w)
             || run != input.c as usize
     }
-}
 
-impl PackedConv2d {
     /// Inputs that the window sees of a row, what lies between its taps and what fills up its last
     /// run included.
     #[must_use]
