@@ -5,7 +5,7 @@ mod groups;
 
 use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
-    complete,
+    complete, winograd,
 };
 use pipeit_rt::kernels::{KNOWN, Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
@@ -229,7 +229,6 @@ impl Packer<'_> {
             (dense.weights, dense.zero_points.1) = (&without_zero_point, 0);
         }
         let dense = &dense;
-        let columns = Columns::of(self.network, dense, packing.offset);
         let mut op = PackedConv2d {
             path: self.path,
             window: dense.window,
@@ -238,7 +237,7 @@ impl Packer<'_> {
             weight_zero_point: dense.zero_points.1,
             access: Access::Direct,
             rounding: dense.rounding,
-            fast: columns.fast,
+            fast: false,
             full_range: dense.weights.contains(&i8::MIN.into()),
             block: 1,
             panel_groups: 0,
@@ -250,19 +249,22 @@ impl Packer<'_> {
         let cost = |access: Access| {
             let op = PackedConv2d { access, ..op };
             let fits = op.fits(input, output);
-            fits.then(|| instructions_per_pixel(&packing, &op, input, dense)).flatten()
+            fits.then(|| instructions_per_pixel(&packing, &op, input, output, dense)).flatten()
         };
         let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
         let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
         op.access = access;
+        let columns = Columns::of(self.network, dense, op.offset(&packing));
+        op.fast = columns.fast;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
-        let packed = match packing.saturates {
-            true => grouped_weights(&packing, &op, runs, dense),
-            false => packed_weights(&packing, runs, dense).map(|weights| (weights, 0)),
+        let packed = match access {
+            Access::Winograd => transformed_weights(&packing, dense).map(|weights| (weights, 0)),
+            _ if packing.saturates => grouped_weights(&packing, &op, runs, dense),
+            _ => packed_weights(&packing, runs, dense).map(|weights| (weights, 0)),
         };
         let Some((weights, panel_groups)) = packed else { return Ok(None) };
         op.panel_groups = panel_groups;
-        let Some(depth) = packing.stored_depth(runs, panel_groups) else { return Ok(None) };
+        let Some(depth) = op.stored_depth(&packing, dense.depth) else { return Ok(None) };
         let panel_bytes = depth.saturating_mul(packing.columns).max(1);
         op.block = (self.block_bytes / panel_bytes).clamp(1, u16::MAX.into()) as u16;
         op.weights = self.section.codes(&weights)?;
@@ -349,6 +351,7 @@ fn instructions_per_pixel(
     packing: &Packing,
     op: &PackedConv2d,
     input: Hwc,
+    output: Hwc,
     dense: &Dense<'_>,
 ) -> Option<u64> {
     let runs = op.runs(dense.depth)?;
@@ -372,6 +375,14 @@ fn instructions_per_pixel(
         Access::Gather => {
             multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
         }
+        Access::Winograd => {
+            let [inputs, outputs] = [dense.depth, dense.group_outputs()].map(u64::from);
+            // For the four outputs of a tile: 32 products in 5 instructions, 16 inputs
+            // transformed in 80, and 8 sums in 48.
+            let tile = 16 * inputs * outputs * 5 / 32 + 5 * inputs + 6 * outputs;
+            let tiles = u64::from(output.h.div_ceil(2)) * u64::from(output.w.div_ceil(2));
+            (tile * tiles).checked_div(u64::from(output.h) * u64::from(output.w))?
+        }
     })
 }
 
@@ -380,6 +391,7 @@ const fn products_in_1000_instructions(path: Path) -> u64 {
     match path {
         Path::Neon => 4_400,
         Path::Dotprod => 14_000,
+        Path::Avx2 => 8_000,
         _ => 22_000,
     }
 }
@@ -418,6 +430,35 @@ fn packed_weights(packing: &Packing, runs: Runs, dense: &Dense<'_>) -> Option<Ve
             let k = i / runs.len as usize * padded + i % runs.len as usize;
             let at = start + packing.position(width as usize, k, slot);
             *packed.get_mut(at)? = i8::try_from(weight).ok()?;
+        }
+    }
+    Some(packed)
+}
+
+/// Filters as [Winograd's filtering](pipeit_rt::kernels::packed::winograd) takes them; None when
+/// they are too large.
+fn transformed_weights(packing: &Packing, dense: &Dense<'_>) -> Option<Vec<i8>> {
+    let (outputs, channels) = (dense.group_outputs(), dense.depth as usize);
+    let all = packing.all_columns(outputs)? as usize;
+    let depth = 2 * winograd::POSITIONS * channels;
+    let mut packed = vec![0i8; all.checked_mul(depth)?.checked_mul(dense.groups as usize)?];
+    for (channel, filter) in (0..).zip(dense.weights.chunks((9 * channels).max(1))) {
+        let (group, channel) = (channel / outputs, channel % outputs);
+        let panel = packing.panel(outputs, channel / packing.columns);
+        let width = (panel.end - panel.start) as usize;
+        let start = (group as usize * all + panel.start as usize) * depth;
+        let slot = packing.slot(width as u32, channel - panel.start) as usize;
+        for input in 0..channels {
+            let mut taps = [0; 9];
+            for (tap, &weight) in taps.iter_mut().zip(filter.get(input..)?.iter().step_by(channels))
+            {
+                *tap = weight;
+            }
+            let places = winograd::places(channels, input, width, slot);
+            for (number, at) in winograd::transformed(taps).into_iter().zip(places) {
+                let bytes = number.to_le_bytes().map(u8::cast_signed);
+                packed.get_mut(start + at..)?.get_mut(..2)?.copy_from_slice(&bytes);
+            }
         }
     }
     Some(packed)

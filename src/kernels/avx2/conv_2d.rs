@@ -11,14 +11,14 @@ use core::arch::asm;
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::requantize::{Codes, Columns, Fast, double, moved, once};
+use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector::{self, load_weights};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
 use crate::kernels::packed::place::{COLUMNS, GROUP, Group, Groups, MAX_GROUPS};
 use crate::kernels::packed::{PARAMETERS, Place, Rounding};
 use crate::kernels::reference::Add;
-use crate::kernels::x86::{BIAS, Exact, MANTISSA, Rectified, SHIFT, Sequence, Short};
+use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
@@ -166,7 +166,7 @@ unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'
     let starts = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
     let (Some(outputs), Some(&starts)) = (outputs, starts) else { return };
     let [biases] = panel.columns.row::<BIAS>();
-    let mut sums = [if S::FAST { moved(biases) } else { biases }; R];
+    let mut sums = [begun::<S>(biases); R];
     let ones = _mm256_set1_epi16(1);
     let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
     let (weights, other_weights) =
@@ -282,28 +282,11 @@ unsafe fn finish<S: Sequence, const R: usize>(
     panel: &Panel<'_>,
     outputs: &[*mut i8; R],
 ) {
-    let (params, columns) = (job.params, panel.columns);
-    let mut steps = sums;
-    if S::FAST {
-        let fast = Fast::<S>::of_panel(columns);
-        for r in 0..R {
-            steps[r] = fast.scaled(sums[r]);
-        }
-    } else {
-        let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
-        for r in 0..R {
-            steps[r] = match params.rounding {
-                Rounding::Double => double(sums[r], mantissas, shifts),
-                Rounding::Once => once(sums[r], mantissas, shifts),
-            };
-        }
-    }
-    let codes = Codes::new(params.output);
+    let steps = scaled::<S, R>(sums, job.params.rounding, panel.columns);
+    let codes = Codes::new(job.params.output);
     for first in (0..R).step_by(4) {
         let row = |i: usize| (first + i).min(R - 1);
-        let four = codes.in_order([steps[first], steps[row(1)], steps[row(2)], steps[row(3)]]);
-        let (low, high) = (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
-        let rows = [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)];
+        let rows = codes.rows([steps[first], steps[row(1)], steps[row(2)], steps[row(3)]]);
         for i in 0..4 {
             if first + i < R {
                 let to = outputs[first + i].wrapping_add(panel.first);

@@ -9,9 +9,10 @@ mod depthwise_conv_2d;
 mod elementwise;
 mod requantize;
 mod vector;
+mod winograd;
 
 use super::compiled::compiled;
-use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
+use super::packed::{self, Access, PackedConv2d, PackedDepthwiseConv2d, driver};
 use super::reference::{
     self, Add, AveragePool2d, MaxPool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
 };
@@ -46,6 +47,10 @@ fn supported() -> bool {
 ///
 /// [`supported`].
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    if params.access == Access::Winograd {
+        // SAFETY: the caller's promise.
+        return unsafe { winograd::run(params, weights, io) };
+    }
     // SAFETY: the caller's promise.
     unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
 }

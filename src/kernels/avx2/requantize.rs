@@ -7,8 +7,8 @@ use core::marker::PhantomData;
 
 use super::vector::{LANES, Numbers, load_numbers};
 use crate::kernels::Path;
-use crate::kernels::packed::{PARAMETERS, complete};
-use crate::kernels::x86::Sequence;
+use crate::kernels::packed::{PARAMETERS, Rounding, complete};
+use crate::kernels::x86::{MANTISSA, SHIFT, Sequence};
 use crate::quant::{Multiplier, Output};
 
 /// A part of the table of columns, `V` vectors wide.
@@ -30,6 +30,13 @@ impl<'a, const V: usize> Columns<'a, V> {
         }
         vectors
     }
+}
+
+/// What sums begin with.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn begun<S: Sequence>(biases: __m256i) -> __m256i {
+    if S::FAST { moved(biases) } else { biases }
 }
 
 /// Sums as [`Fast`] takes them: moved up by 2^31, unsigned.
@@ -106,6 +113,32 @@ impl<S: Sequence> Fast<S> {
         }
         _mm256_srav_epi32(high, self.shifts)
     }
+}
+
+/// The steps of sums of 8 columns each, which [began](begun) with their biases.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn scaled<S: Sequence, const R: usize>(
+    sums: [__m256i; R],
+    rounding: Rounding,
+    columns: Columns<'_, 1>,
+) -> [__m256i; R] {
+    let mut steps = sums;
+    if S::FAST {
+        let fast = Fast::<S>::of_panel(columns);
+        for r in 0..R {
+            steps[r] = fast.scaled(sums[r]);
+        }
+    } else {
+        let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
+        for r in 0..R {
+            steps[r] = match rounding {
+                Rounding::Double => double(sums[r], mantissas, shifts),
+                Rounding::Once => once(sums[r], mantissas, shifts),
+            };
+        }
+    }
+    steps
 }
 
 /// The high halves of the lanes of `even` and `odd`, by turns.
@@ -197,6 +230,15 @@ impl Codes {
     pub(super) fn in_order(&self, steps: [__m256i; 4]) -> __m256i {
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         _mm256_permutevar8x32_epi32(self.halves(steps), order)
+    }
+
+    /// The codes of four vectors, each in the lower half of one.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn rows(&self, steps: [__m256i; 4]) -> [__m128i; 4] {
+        let four = self.in_order(steps);
+        let (low, high) = (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
+        [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)]
     }
 
     /// The codes of two times two vectors of which the second has what lies between the halves of

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
-use super::place::{self, COLUMNS, GROUP, Groups};
-use super::{Packing, Place, Runs, fit_together, fitting};
+use super::place::{self, GROUP, Groups};
+use super::{Packing, Place, Runs, fit_together, fitting, winograd};
 use crate::kernels::reference::{Add, check_output, check_span, convolved, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
@@ -25,6 +25,8 @@ pub enum Access {
     Band,
     /// It puts what a band has of a pixel side by side, too: one run.
     Gather,
+    /// It [transforms](super::winograd) tiles of them: filters are transformed, too.
+    Winograd,
 }
 
 /// How sums are scaled.
@@ -37,7 +39,7 @@ pub enum Rounding {
 }
 
 /// `out[o] = scale(bias[o] + sum((x + offset) * w[o]) - weight_zero_point * sum(x))`, where
-/// `scale` is [`requantize`] or [`requantize_once`], the offset is [`Packing::offset`], and
+/// `scale` is [`requantize`] or [`requantize_once`], the offset is [`PackedConv2d::offset`], and
 /// what the zero points make constant is in the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedConv2d {
@@ -88,7 +90,7 @@ impl PackedConv2d {
             Access::Band if dilation == 1 => {
                 Runs { count: down, len: across.checked_mul(channels)? }
             }
-            Access::Direct | Access::Band => Runs { count: taps, len: channels },
+            Access::Direct | Access::Band | Access::Winograd => Runs { count: taps, len: channels },
             Access::Gather => Runs { count: 1, len: taps.checked_mul(channels)? },
         })
     }
@@ -112,6 +114,12 @@ impl PackedConv2d {
             }
             Access::Band => band <= scratch,
             Access::Gather => (padded as usize).max(band) <= scratch / 2,
+            Access::Winograd => {
+                let Window { taps, stride, dilation, .. } = self.window;
+                (taps, stride, dilation) == ([3; 2], [1; 2], [1; 2])
+                    && input.c.is_multiple_of(winograd::CHANNELS)
+                    && input.c <= winograd::MOST_CHANNELS
+            }
         };
         enough && runs.count <= MAX_RUNS && self.path.accesses().contains(&self.access)
     }
@@ -130,6 +138,22 @@ impl PackedConv2d {
             || run != input.c as usize
     }
 
+    /// Numbers of a panel per column; `channels` are those of a group.
+    #[must_use]
+    pub fn stored_depth(&self, packing: &Packing, channels: u32) -> Option<u32> {
+        match self.access {
+            Access::Winograd => channels.checked_mul(winograd::BYTES),
+            _ if packing.saturates => place::depth(self.panel_groups),
+            _ => packing.depth(self.runs(channels)?),
+        }
+    }
+
+    /// What the kernel adds to every input code before it multiplies.
+    #[must_use]
+    pub fn offset(&self, packing: &Packing) -> i32 {
+        if self.access == Access::Winograd { 0 } else { packing.offset }
+    }
+
     /// Inputs that the window sees of a row, what lies between its taps and what fills up its last
     /// run included.
     #[must_use]
@@ -141,14 +165,15 @@ impl PackedConv2d {
     }
 
     /// Checks the places of groups, and that products fit.
-    fn check_groups(&self, packing: &Packing, runs: Runs, weights: &[i8]) -> Result<(), OpError> {
-        if self.weight_zero_point != 0 {
-            return Err(OpError::Parameter { name: "zero point of weights" });
-        }
+    fn check_groups<'a>(
+        &self,
+        packing: &Packing,
+        runs: Runs,
+        panels: impl Iterator<Item = &'a [i8]>,
+    ) -> Result<(), OpError> {
         let reach = self.reach(packing, runs).ok_or(OpError::Shape)? as usize;
         let [down, _] = self.window.taps;
-        let panel = place::depth(self.panel_groups).ok_or(OpError::Shape)? as usize * COLUMNS;
-        for panel in weights.chunks_exact(panel.max(1)) {
+        for panel in panels {
             let groups = Groups::of(panel);
             let inside = |&place: &[i8; 4]| {
                 let Place { row, input, .. } = Place::of_codes(place);
@@ -191,13 +216,13 @@ impl Operator for PackedConv2d {
             return Err(OpError::Parameter { name: "block" });
         }
         let columns = packing.all_columns(group_output.c).ok_or(OpError::Shape)?;
-        if self.panel_groups != 0 && !packing.saturates {
+        if self.panel_groups != 0 && (!packing.saturates || self.access == Access::Winograd) {
             return Err(OpError::Parameter { name: "groups of panels" });
         }
         if packing.saturates && !place::IS_KNOWN {
             return Err(OpError::Parameter { name: "path" });
         }
-        let depth = packing.stored_depth(runs, self.panel_groups).ok_or(too_large)?;
+        let depth = self.stored_depth(&packing, part.c).ok_or(too_large)?;
         check_span(
             self.weights,
             &[product(&[self.groups, columns, depth], "weights")?],
@@ -217,7 +242,20 @@ impl Operator for PackedConv2d {
             }
         }
         if packing.saturates && place::IS_KNOWN {
-            self.check_groups(&packing, runs, weights.get(self.weights))?;
+            if self.weight_zero_point != 0 {
+                return Err(OpError::Parameter { name: "zero point of weights" });
+            }
+            let panel = (depth * packing.columns).max(1) as usize;
+            let mut panels = weights.get(self.weights).chunks_exact(panel);
+            let (width, channels) = (packing.columns as usize, part.c as usize);
+            match self.access {
+                Access::Winograd => {
+                    if !panels.all(|panel| winograd::are_filters(panel, channels, width)) {
+                        return Err(OpError::Parameter { name: "weights" });
+                    }
+                }
+                _ => self.check_groups(&packing, runs, panels)?,
+            }
         }
         check_output(self.output)
     }
@@ -284,6 +322,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let Some(padded) = packing.padded(runs.len) else { return };
     let (len, padded, c) = (runs.len.max(1) as usize, padded as usize, c.max(1) as usize);
     let across = usize::from(params.window.taps[1]).max(1);
+    let offset = params.offset(packing);
     // Inputs from a tap to the next.
     let step = usize::from(params.window.dilation[1]).wrapping_mul(c).max(1);
 
@@ -308,13 +347,20 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                         (params.window.source(0, y, down), params.window.source(1, x, right));
                     input.pixel(y, x).get(i)
                 };
-                let mut add = |k: usize, weight: i8| {
+                let mut add = |k: usize, weight: i16| {
                     let code = code(k / c, k % c);
-                    let shifted = i32::from(code).wrapping_add(packing.offset);
+                    let shifted = i32::from(code).wrapping_add(offset);
                     sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
                     inputs = inputs.wrapping_add(code.into());
                 };
-                if packing.saturates && place::IS_KNOWN {
+                if params.access == Access::Winograd && place::IS_KNOWN {
+                    for i in 0..c {
+                        let filter = winograd::filter(filters, c, i, width, slot);
+                        for (tap, weight) in winograd::restored(filter).into_iter().enumerate() {
+                            add(tap * c + i, weight);
+                        }
+                    }
+                } else if packing.saturates && place::IS_KNOWN {
                     let groups = Groups::of(filters);
                     for (&place, weights) in groups.places.iter().zip(groups.weights) {
                         let Place { row, input, .. } = Place::of_codes(place);
@@ -324,14 +370,14 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                             // What lies between taps, or behind them, has no weight.
                             let (tap, i) = (at / step, at % step);
                             if tap < across && i < c {
-                                add((usize::from(row) * across + tap) * c + i, weight);
+                                add((usize::from(row) * across + tap) * c + i, weight.into());
                             }
                         }
                     }
                 } else {
                     for k in 0..runs.count as usize * len {
                         let at = packing.position(width, k / len * padded + k % len, slot);
-                        add(k, filters.get(at).copied().unwrap_or(0));
+                        add(k, filters.get(at).copied().unwrap_or(0).into());
                     }
                 }
                 let zero = i32::from(params.weight_zero_point);

@@ -207,6 +207,8 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
         Access::Band => {
             (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::Form::WIDTH)), ROWS)
         }
+        // For kernels of their own.
+        Access::Winograd => return,
         Access::Gather => {
             let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
             let rows = if rows > M::PART { rows - rows % M::PART } else { rows };
@@ -350,7 +352,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
 ///
 /// The core can execute `add`.
 #[inline(never)]
-unsafe fn add_residual(
+pub(crate) unsafe fn add_residual(
     add: Kernel<Add>,
     params: &PackedConv2d,
     weights: &Weights<'_>,

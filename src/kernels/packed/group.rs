@@ -8,23 +8,23 @@ use crate::weights::Weights;
 
 /// What one group reads and writes.
 #[derive(Debug)]
-pub(super) struct Group<'a> {
-    pub(super) input: View<'a>,
+pub(crate) struct Group<'a> {
+    pub(crate) input: View<'a>,
     /// What is added to its output.
-    pub(super) residual: Option<View<'a>>,
+    pub(crate) residual: Option<View<'a>>,
     /// This core's share of the group's output.
-    pub(super) output: Tile<'a>,
+    pub(crate) output: Tile<'a>,
     /// Its panels.
-    pub(super) filters: &'a [i8],
+    pub(crate) filters: &'a [i8],
     /// Their table of columns.
-    pub(super) columns: &'a [i32],
-    /// See [`Packing::stored_depth`].
-    pub(super) depth: u32,
+    pub(crate) columns: &'a [i32],
+    /// See [`PackedConv2d::stored_depth`].
+    pub(crate) depth: u32,
 }
 
 impl PackedConv2d {
     /// The extents of one group's input and output; None when channels do not divide evenly.
-    pub(super) fn group(&self, input: Hwc, output: Hwc) -> Option<(Hwc, Hwc)> {
+    pub(crate) fn group(&self, input: Hwc, output: Hwc) -> Option<(Hwc, Hwc)> {
         let part = |hwc: Hwc| {
             let divides = self.groups != 0 && hwc.c.is_multiple_of(self.groups);
             divides.then(|| Hwc { c: hwc.c / self.groups, ..hwc })
@@ -33,7 +33,7 @@ impl PackedConv2d {
     }
 
     /// Calls `each` with the groups one by one.
-    pub(super) fn each_group<'a>(
+    pub(crate) fn each_group<'a>(
         &self,
         packing: &Packing,
         weights: &Weights<'a>,
@@ -43,7 +43,7 @@ impl PackedConv2d {
         let (input, residual) = (io.inputs.first()?, io.inputs.get(1));
         let (from, to) = self.group(input.hwc(), io.output.hwc())?;
         let all = packing.all_columns(to.c)? as usize;
-        let depth = packing.stored_depth(self.runs(from.c)?, self.panel_groups)?;
+        let depth = self.stored_depth(packing, from.c)?;
         let (filters, columns) = (weights.get(self.weights), weights.get(self.columns));
         let filters = filters.chunks_exact((all * depth as usize).max(1));
         let columns = columns.chunks_exact((all * packing.parameters as usize).max(1));

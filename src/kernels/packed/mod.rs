@@ -16,10 +16,11 @@ pub(crate) mod driver;
 pub(crate) mod form;
 #[allow(unsafe_code)]
 mod gather;
-mod group;
+pub(crate) mod group;
 mod packing;
 pub(crate) mod place;
 mod wide;
+pub mod winograd;
 
 pub use conv_2d::{Access, MAX_RUNS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};

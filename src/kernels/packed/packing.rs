@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{Access, place, wide};
+use super::{Access, wide};
 use crate::kernels::Path;
 
 /// The layout of a convolution's filters on one path.
@@ -47,7 +47,8 @@ impl Path {
             Self::Neon | Self::Dotprod | Self::I8mm => {
                 &[Access::Direct, Access::Band, Access::Gather]
             }
-            Self::Avx2 | Self::Avx512Vnni | Self::Amx => &[Access::Band],
+            Self::Avx2 => &[Access::Band, Access::Winograd],
+            Self::Avx512Vnni | Self::Amx => &[Access::Band],
         }
     }
 
@@ -139,12 +140,6 @@ impl Packing {
     #[must_use]
     pub fn depth(&self, runs: Runs) -> Option<u32> {
         self.padded(runs.len)?.checked_mul(runs.count)
-    }
-
-    /// Numbers of a panel per column; `groups` are those of a path that [saturates](Self::saturates).
-    #[must_use]
-    pub fn stored_depth(&self, runs: Runs, groups: u32) -> Option<u32> {
-        if self.saturates { place::depth(groups) } else { self.depth(runs) }
     }
 
     /// All columns, those included that only fill up the last panel.
