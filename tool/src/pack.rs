@@ -377,10 +377,10 @@ fn instructions_per_pixel(
         }
         Access::Winograd => {
             let [inputs, outputs] = [dense.depth, dense.group_outputs()].map(u64::from);
-            // For the four outputs of a tile: 32 products in 5 instructions, 16 inputs
-            // transformed in 80, and 8 sums in 48.
-            let tile = 16 * inputs * outputs * 5 / 32 + 5 * inputs + 6 * outputs;
-            let tiles = u64::from(output.h.div_ceil(2)) * u64::from(output.w.div_ceil(2));
+            // For the 16 outputs of a tile: 32 products in 6 instructions, 16 inputs transformed
+            // in 400, and 8 sums in 500.
+            let tile = 36 * inputs * outputs * 6 / 32 + 25 * inputs + 60 * outputs;
+            let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
             (tile * tiles).checked_div(u64::from(output.h) * u64::from(output.w))?
         }
     })

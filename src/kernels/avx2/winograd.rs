@@ -14,7 +14,9 @@ use super::vector::{self, load_weights};
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::place::{COLUMNS, Group as Weights8};
-use crate::kernels::packed::winograd::{CHANNELS, MOST_CHANNELS, POSITIONS};
+use crate::kernels::packed::winograd::{
+    BY_9, CHANNELS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, SHIFT,
+};
 use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding};
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{Io, Path};
@@ -22,13 +24,13 @@ use crate::tensor::{Layout, Region};
 use crate::weights::Weights;
 
 /// Most tiles that are transformed before they are multiplied.
-const TILES: usize = 32;
+const TILES: usize = 24;
 /// Tiles whose sums are in registers at once.
 const TOGETHER: usize = 6;
 /// Panels whose sums are in registers at once.
 const PANELS: usize = 2;
 /// Numbers that tiles are transformed to: they stay in the second-level cache.
-const NUMBERS: usize = 128 << 10;
+const NUMBERS: usize = 160 << 10;
 /// Numbers between those of a position and those of the next, so that they do not all fall into
 /// the same set of the cache.
 const GAP: usize = 32;
@@ -141,7 +143,7 @@ struct Panel<'a> {
     stored: usize,
 }
 
-/// The tiles of a share: each makes two by two outputs.
+/// The tiles of a share: each makes four by four outputs.
 struct Grid {
     input: *const i8,
     /// Rows and columns of the input, and of the padding before it.
@@ -175,23 +177,23 @@ impl Grid {
 
     /// Tiles of a row.
     fn across(&self) -> usize {
-        self.outputs[1].div_ceil(2)
+        self.outputs[1].div_ceil(OUTPUTS)
     }
 
     fn tiles(&self) -> usize {
-        self.outputs[0].div_ceil(2) * self.across()
+        self.outputs[0].div_ceil(OUTPUTS) * self.across()
     }
 
     /// The end of the output rows that the first `tiles` tiles complete.
     fn complete(&self, tiles: usize) -> usize {
         let rows = tiles.checked_div(self.across()).unwrap_or(0);
-        self.first + (2 * rows).min(self.outputs[0])
+        self.first + (OUTPUTS * rows).min(self.outputs[0])
     }
 
     /// The first output of a tile, from the share's first.
     fn place(&self, tile: usize) -> [usize; 2] {
         let across = self.across().max(1);
-        [2 * (tile / across), 2 * (tile % across)]
+        [OUTPUTS * (tile / across), OUTPUTS * (tile % across)]
     }
 
     /// The pixels of a tile, row by row; `padding` is one outside the image.
@@ -199,7 +201,7 @@ impl Grid {
         let [y, x] = self.place(tile);
         let (y, x) = ((self.first + y).wrapping_sub(self.pad[0]), x.wrapping_sub(self.pad[1]));
         let mut pixels = [padding; POSITIONS];
-        for (row, pixels) in pixels.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        for (row, pixels) in pixels.as_chunks_mut::<INPUTS>().0.iter_mut().enumerate() {
             let y = y.wrapping_add(row);
             let row = self.input.wrapping_add(y.wrapping_mul(self.steps[0]));
             for (column, pixel) in pixels.iter_mut().enumerate() {
@@ -213,14 +215,16 @@ impl Grid {
     }
 
     /// Where the outputs of a tile go; none behind the edges.
-    fn outputs(&self, tile: usize) -> [Option<*mut i8>; 4] {
+    fn outputs(&self, tile: usize) -> [[Option<*mut i8>; OUTPUTS]; OUTPUTS] {
         let [y, x] = self.place(tile);
-        [[0, 0], [0, 1], [1, 0], [1, 1]].map(|[down, right]| {
-            let (y, x) = (y + down, x + right);
-            let at = y.wrapping_mul(self.output_steps[0]) + x.wrapping_mul(self.output_steps[1]);
-            let is_inside = y < self.outputs[0] && x < self.outputs[1];
-            is_inside.then(|| self.output.wrapping_add(at))
-        })
+        let mut outputs = [[None; OUTPUTS]; OUTPUTS];
+        for (y, row) in (y..self.outputs[0]).zip(&mut outputs) {
+            let first = self.output.wrapping_add(y * self.output_steps[0]);
+            for (x, output) in (x..self.outputs[1]).zip(row) {
+                *output = Some(first.wrapping_add(x * self.output_steps[1]));
+            }
+        }
+        outputs
     }
 }
 
@@ -246,22 +250,22 @@ impl Tiles {
 #[target_feature(enable = "avx2")]
 unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize) {
     for channel in (0..tiles.channels).step_by(CHANNELS as usize) {
-        let mut halfway = [[_mm256_setzero_si256(); 4]; 4];
-        for column in 0..4 {
-            let mut codes = [_mm256_setzero_si256(); 4];
-            for row in 0..4 {
-                let from = pixels[4 * row + column].wrapping_add(channel);
+        let mut halfway = [[_mm256_setzero_si256(); INPUTS]; INPUTS];
+        for column in 0..INPUTS {
+            let mut codes = [_mm256_setzero_si256(); INPUTS];
+            for row in 0..INPUTS {
+                let from = pixels[INPUTS * row + column].wrapping_add(channel);
                 // SAFETY: 16 channels of a pixel.
                 codes[row] = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(from.cast()) });
             }
-            halfway[column] = differences(codes);
+            halfway[column] = spread(codes);
         }
         let to = tiles.numbers.wrapping_add(tile * tiles.channels + channel);
-        for row in 0..4 {
-            let [a, b, c, d] = halfway;
-            let numbers = differences([a[row], b[row], c[row], d[row]]);
-            for column in 0..4 {
-                let to = to.wrapping_add((4 * row + column) * tiles.step());
+        for row in 0..INPUTS {
+            let [a, b, c, d, e, f] = halfway;
+            let numbers = spread([a[row], b[row], c[row], d[row], e[row], f[row]]);
+            for column in 0..INPUTS {
+                let to = to.wrapping_add((INPUTS * row + column) * tiles.step());
                 // SAFETY: the caller's promise.
                 unsafe { _mm256_storeu_si256(to.cast(), numbers[column]) };
             }
@@ -272,8 +276,20 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
 /// `Bᵀ` times a column.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn differences([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
-    [_mm256_sub_epi16(a, c), _mm256_add_epi16(b, c), _mm256_sub_epi16(c, b), _mm256_sub_epi16(b, d)]
+fn spread([a, b, c, d, e, f]: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
+    let minus = |a, b| _mm256_sub_epi16(a, b);
+    let far = minus(e, _mm256_slli_epi16::<2>(c));
+    let near = minus(d, _mm256_slli_epi16::<2>(b));
+    let (even, odd) = (minus(e, c), minus(d, b));
+    let double = _mm256_add_epi16(odd, odd);
+    [
+        _mm256_add_epi16(_mm256_slli_epi16::<2>(minus(a, c)), even),
+        _mm256_add_epi16(far, near),
+        minus(far, near),
+        _mm256_add_epi16(even, double),
+        minus(even, double),
+        minus(minus(f, d), _mm256_slli_epi16::<2>(odd)),
+    ]
 }
 
 /// Multiplies all tiles with the panels.
@@ -302,8 +318,19 @@ unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[W
                 5 => part::<5>,
                 _ => part::<6>,
             };
+            let next_tiles = if position + 1 < POSITIONS {
+                numbers.wrapping_add(tiles.step())
+            } else {
+                numbers.wrapping_sub(position * tiles.step())
+            };
+            let w = if i % 2 == 0 { a } else { b };
+            let next = if position + 1 < POSITIONS {
+                w.as_ptr().wrapping_add(pairs)
+            } else {
+                w.as_ptr().wrapping_add((POSITIONS + 1) * pairs)
+            };
             // SAFETY: the caller's promise.
-            unsafe { part(products, position, numbers, tiles.channels, [a, b]) };
+            unsafe { part(products, position, numbers, tiles.channels, [a, b], next_tiles, next) };
             first += count;
         }
     }
@@ -321,17 +348,27 @@ unsafe fn part<const R: usize>(
     numbers: *const i16,
     channels: usize,
     [a, b]: [&[Weights8]; PANELS],
+    next_tiles: *const i16,
+    next: *const Weights8,
 ) {
     let mut sums = [[_mm256_setzero_si256(); PANELS]; R];
     let mut starts = [numbers; R];
     for r in 0..R {
         starts[r] = numbers.wrapping_add(r * channels);
     }
-    for (pair, (a, b)) in a.iter().zip(b).enumerate() {
-        let weights = [load_weights(a), load_weights(b)];
+    let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
+    for (quad, (a, b)) in a.iter().zip(b).enumerate() {
+        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * quad).cast());
+        _mm_prefetch::<_MM_HINT_T0>(next_tiles.wrapping_add(4 * R * quad).cast());
+        let weights = [load_weights(&a[0]), load_weights(&b[0])];
         for r in 0..R {
             // SAFETY: a pair of the channels.
-            sums[r] = unsafe { multiply_pair(sums[r], starts[r], pair, weights) };
+            sums[r] = unsafe { multiply_pair::<0>(sums[r], starts[r], quad, weights) };
+        }
+        let weights = [load_weights(&a[1]), load_weights(&b[1])];
+        for r in 0..R {
+            // SAFETY: the next.
+            sums[r] = unsafe { multiply_pair::<4>(sums[r], starts[r], quad, weights) };
         }
     }
     for (sums, products) in sums.into_iter().zip(products) {
@@ -339,7 +376,8 @@ unsafe fn part<const R: usize>(
     }
 }
 
-/// Adds the products of two adjacent numbers, pair `pair` from `start` on.
+/// Adds the products of two adjacent numbers, `AT` bytes behind the four at `quad`, from `start`
+/// on.
 ///
 /// In one piece, as in [`multiply`](super::conv_2d).
 ///
@@ -348,16 +386,16 @@ unsafe fn part<const R: usize>(
 /// The pair is readable.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn multiply_pair(
+unsafe fn multiply_pair<const AT: usize>(
     [mut a, mut b]: [__m256i; PANELS],
     start: *const i16,
-    pair: usize,
+    quad: usize,
     [for_a, for_b]: [__m256i; PANELS],
 ) -> [__m256i; PANELS] {
     // SAFETY: reads the pair, which is readable.
     unsafe {
         asm!(
-            "vpbroadcastd {numbers}, dword ptr [{start} + 4 * {pair}]",
+            "vpbroadcastd {numbers}, dword ptr [{start} + 8 * {quad} + {at}]",
             "vpmaddwd {products}, {numbers}, {for_a}",
             "vpmaddwd {numbers}, {numbers}, {for_b}",
             "vpaddd {a}, {a}, {products}",
@@ -369,14 +407,15 @@ unsafe fn multiply_pair(
             for_a = in(ymm_reg) for_a,
             for_b = in(ymm_reg) for_b,
             start = in(reg) start,
-            pair = in(reg) pair,
+            quad = in(reg) quad,
+            at = const AT,
             options(pure, readonly, nostack, preserves_flags),
         );
     }
     [a, b]
 }
 
-/// Makes the four outputs of a tile of its products with panel `v`.
+/// Makes the outputs of a tile of its products with panel `v`.
 ///
 /// # Safety
 ///
@@ -387,37 +426,52 @@ unsafe fn finish<S: Sequence>(
     v: usize,
     params: &PackedConv2d,
     panel: &Panel<'_>,
-    outputs: [Option<*mut i8>; 4],
+    outputs: [[Option<*mut i8>; OUTPUTS]; OUTPUTS],
 ) {
-    let mut halfway = [[_mm256_setzero_si256(); 2]; 4];
-    for column in 0..4 {
-        let row = |row: usize| products[4 * row + column][v];
-        halfway[column] = sums([row(0), row(1), row(2), row(3)]);
+    let mut halfway = [[_mm256_setzero_si256(); OUTPUTS]; INPUTS];
+    for column in 0..INPUTS {
+        let mut rows = [_mm256_setzero_si256(); INPUTS];
+        for row in 0..INPUTS {
+            rows[row] = products[INPUTS * row + column][v];
+        }
+        halfway[column] = gathered(rows);
     }
     let [biases] = panel.columns.row::<BIAS>();
-    let biases = begun::<S>(biases);
-    let [a, b, c, d] = halfway;
-    let mut outcome = [_mm256_setzero_si256(); 4];
-    for row in 0..2 {
-        let pair = sums([a[row], b[row], c[row], d[row]]);
-        for column in 0..2 {
-            let quarter = _mm256_srai_epi32::<2>(pair[column]);
-            outcome[2 * row + column] = _mm256_add_epi32(quarter, biases);
+    let (biases, by_9) = (begun::<S>(biases), _mm256_set1_epi32(BY_9));
+    let codes = Codes::new(params.output);
+    for row in 0..OUTPUTS {
+        let [a, b, c, d, e, f] = halfway;
+        let mut sums = gathered([a[row], b[row], c[row], d[row], e[row], f[row]]);
+        for column in 0..OUTPUTS {
+            let sum = _mm256_mullo_epi32(sums[column], by_9);
+            let shift = _mm_cvtsi32_si128(SHIFT - HALVED[row] - HALVED[column]);
+            sums[column] = _mm256_add_epi32(_mm256_sra_epi32(sum, shift), biases);
         }
-    }
-    let steps = scaled::<S, 4>(outcome, params.rounding, panel.columns);
-    let rows = Codes::new(params.output).rows(steps);
-    for (codes, to) in rows.into_iter().zip(outputs) {
-        if let Some(to) = to {
-            // SAFETY: the caller's promise.
-            unsafe { vector::store(to.wrapping_add(panel.channel), codes, panel.stored) };
+        let steps = scaled::<S, OUTPUTS>(sums, params.rounding, panel.columns);
+        for (codes, to) in codes.rows(steps).into_iter().zip(outputs[row]) {
+            if let Some(to) = to {
+                // SAFETY: the caller's promise.
+                unsafe { vector::store(to.wrapping_add(panel.channel), codes, panel.stored) };
+            }
         }
     }
 }
 
-/// `Aᵀ` times a column.
+/// How often the rows of `Aᵀ` are halved, which have common factors.
+const HALVED: [i32; OUTPUTS] = [0, 1, 2, 2];
+
+/// `Aᵀ`, [halved](HALVED), times a column.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sums([a, b, c, d]: [__m256i; 4]) -> [__m256i; 2] {
-    [_mm256_add_epi32(_mm256_add_epi32(a, b), c), _mm256_sub_epi32(_mm256_sub_epi32(b, c), d)]
+fn gathered([a, b, c, d, e, f]: [__m256i; INPUTS]) -> [__m256i; OUTPUTS] {
+    let plus = |a, b| _mm256_add_epi32(a, b);
+    let twice = |a| _mm256_add_epi32(a, a);
+    let (near, far) = (plus(b, c), plus(d, e));
+    let (near_odd, far_odd) = (_mm256_sub_epi32(b, c), _mm256_sub_epi32(d, e));
+    [
+        plus(plus(twice(a), _mm256_slli_epi32::<2>(near)), far),
+        plus(twice(near_odd), far_odd),
+        plus(near, far),
+        plus(near_odd, twice(plus(far_odd, f))),
+    ]
 }

@@ -1,67 +1,96 @@
-//! Winograd's minimal filtering F(2x2, 3x3) in integers: 16 products for four outputs, not 36.
+//! Winograd's minimal filtering F(4x4, 3x3) in integers: 36 products for 16 outputs, not 144.
 //!
-//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016), with `G` twice
-//! as large as theirs: nothing is divided before the sums, which come out four times as large as
-//! they should and, as long as that [fits](MOST_CHANNELS) 32 bits, exact.
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016). Of a tile `d` of
+//! 6x6 inputs and a filter `g`, `V = Bᵀ d B` and `U = G g Gᵀ` are multiplied number by number, and
+//! the outputs are `Aᵀ M A` of the sums `M` over the inputs' channels. Rows of their `G` are
+//! fractions; here they are whole, and what they lack of 24 is in `Aᵀ`:
+//!
+//! ```text
+//! Bᵀ  4  0 -5  0  1  0      G  3  0  0      Aᵀ  2  4  4  1  1  0
+//!     0 -4 -4  1  1  0        -1 -1 -1          0  4 -4  2 -2  0
+//!     0  4 -4 -1  1  0        -1  1 -1          0  4  4  4  4  0
+//!     0 -2 -1  2  1  0         1  2  4          0  4 -4  8 -8  8
+//!     0  2 -1 -2  1  0         1 -2  4
+//!     0  4  0 -5  0  1         0  0  3
+//! ```
+//!
+//! So the outputs come out 576 times as large as they should: modulo 2^32 the factor 9 is divided by
+//! [multiplying](BY_9), and the other, 64, by shifting. That is exact while they
+//! [fit](is_exact) 26 bits, whatever overflows before.
 #![forbid(unsafe_code)]
 
-/// Most input channels of a group. Filters are numbers of 9 bits at most, so that four times a sum
-/// of the products with codes is below 2^31.
-pub(crate) const MOST_CHANNELS: u32 = 1024;
+/// Outputs of a tile, across and down.
+pub(crate) const OUTPUTS: usize = 4;
+
+/// Inputs of a tile, across and down.
+pub(crate) const INPUTS: usize = 6;
+
+/// Products of a tile.
+pub const POSITIONS: usize = INPUTS * INPUTS;
+
+/// The inverse of 9 modulo 2^32.
+pub(crate) const BY_9: i32 = 954_437_177;
+
+/// The other factor of outputs, a power of two.
+pub(crate) const SHIFT: i32 = 6;
+
+/// Most input channels of a group.
+pub(crate) const MOST_CHANNELS: u32 = 512;
 
 /// Input channels are a multiple of it.
 pub(crate) const CHANNELS: u32 = 16;
 
-/// Products for four outputs, by rows and columns of a tile of 4x4 inputs.
-pub const POSITIONS: usize = 16;
-
 /// Bytes of a panel per column and input channel.
 pub(crate) const BYTES: u32 = 2 * POSITIONS as u32;
 
-/// A filter of 3x3 taps, transformed.
+/// Whether outputs fit 26 bits, the magnitudes of whose weights have this sum.
+#[must_use]
+pub const fn is_exact(magnitudes: u32) -> bool {
+    magnitudes < (1 << (31 - SHIFT)) / 128
+}
+
+/// A filter of 3x3 taps, each of 9 bits, transformed.
 #[must_use]
 pub fn transformed(filter: [i16; 9]) -> [i16; POSITIONS] {
-    let rows = filter.as_chunks::<3>().0;
-    let mut columns = [[0; 4]; 3];
-    for (at, column) in columns.iter_mut().enumerate() {
-        let tap = |row: usize| rows.get(row).and_then(|row| row.get(at)).copied().unwrap_or(0);
-        *column = ends_and_sums([tap(0), tap(1), tap(2)]);
-    }
-    let [a, b, c] = columns;
     let mut all = [0; POSITIONS];
-    let places = all.as_chunks_mut().0.iter_mut();
-    for (place, ((a, b), c)) in places.zip(a.into_iter().zip(b).zip(c)) {
-        *place = ends_and_sums([a, b, c]);
+    let [a, b, c] = columns::<3, 9>(&filter).map(products);
+    let rows = a.into_iter().zip(b).zip(c);
+    for (row, ((a, b), c)) in all.as_chunks_mut().0.iter_mut().zip(rows) {
+        *row = products([a, b, c]);
     }
     all
 }
 
-/// `G` times a column.
-fn ends_and_sums([a, b, c]: [i16; 3]) -> [i16; 4] {
-    let ends = a.wrapping_add(c);
-    [a.wrapping_mul(2), ends.wrapping_add(b), ends.wrapping_sub(b), c.wrapping_mul(2)]
-}
-
-/// The filter of which [`transformed`] makes `all`, if there is one.
+/// The filter that was [`transformed`] to `all`, if one was.
 pub(super) fn restored(all: [i16; POSITIONS]) -> [i16; 9] {
-    let [a, b, c, d] = [0, 4, 8, 12].map(|at| {
-        let row = |i: usize| all.get(at + i).copied().unwrap_or(0);
-        halves([row(0), row(1), row(2), row(3)])
-    });
     let mut filter = [0; 9];
-    for (at, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
-        for (row, tap) in halves([a, b, c, d]).into_iter().enumerate() {
-            if let Some(place) = filter.get_mut(3 * row + at) {
-                *place = tap;
-            }
-        }
+    let [a, b, c, d, e, f] = columns::<INPUTS, POSITIONS>(&all).map(taps);
+    for (at, row) in filter.as_chunks_mut().0.iter_mut().enumerate() {
+        *row = taps([a, b, c, d, e, f].map(|column| column.get(at).copied().unwrap_or(0)));
     }
     filter
 }
 
-/// The inverse of [`ends_and_sums`].
-fn halves([a, b, c, d]: [i16; 4]) -> [i16; 3] {
-    [a >> 1, b.wrapping_sub(c) >> 1, d >> 1]
+/// The columns of a square of numbers.
+fn columns<const N: usize, const ALL: usize>(square: &[i16; ALL]) -> [[i16; N]; N] {
+    let mut columns = [[0; N]; N];
+    for (at, column) in columns.iter_mut().enumerate() {
+        for (place, &number) in column.iter_mut().zip(square.iter().skip(at).step_by(N)) {
+            *place = number;
+        }
+    }
+    columns
+}
+
+/// `G` times a column.
+fn products([a, b, c]: [i16; 3]) -> [i16; INPUTS] {
+    let (ends, double, far) = (-a - c, 2 * b, a + 4 * c);
+    [3 * a, ends - b, ends + b, far + double, far - double, 3 * c]
+}
+
+/// The inverse of [`products`].
+fn taps([a, b, c, _, _, f]: [i16; INPUTS]) -> [i16; 3] {
+    [a / 3, c.wrapping_sub(b) / 2, f / 3]
 }
 
 /// Where in a panel of `width` columns the numbers of an input and a column lie, two bytes each, one
@@ -110,36 +139,71 @@ pub(super) fn are_filters(panel: &[i8], channels: usize, width: usize) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn transformed_filters_are_restored() {
-        for seed in 0..1000i16 {
-            let filter = core::array::from_fn(|i| {
-                seed.wrapping_mul(31).wrapping_add(i as i16 * 97).wrapping_mul(57) % 256
-            });
-            assert_eq!(restored(transformed(filter)), filter);
-        }
+    fn filter(seed: i32) -> [i16; 9] {
+        core::array::from_fn(|i| {
+            let number = (seed + 1).wrapping_mul(7919).wrapping_add(i as i32 * 104_729);
+            (number.wrapping_mul(number) >> 7).rem_euclid(511) as i16 - 255
+        })
     }
 
     #[test]
-    fn outputs_are_a_quarter_of_what_comes_out() {
-        let filter: [i16; 9] = [-255, 255, 3, 17, -128, 127, 255, -4, 255];
-        let input: [i32; 16] =
-            core::array::from_fn(|i| if i % 3 == 0 { 127 } else { -128 + 9 * i as i32 });
-        let inputs = |[a, b, c, d]: [i32; 4]| [a - c, b + c, c - b, b - d];
-        let outputs = |[a, b, c, d]: [i32; 4]| [a + b + c, b - c - d];
-        let column = |m: &[[i32; 4]], j: usize| [m[0][j], m[1][j], m[2][j], m[3][j]];
-        let rows: [[i32; 4]; 4] =
-            core::array::from_fn(|i| inputs(core::array::from_fn(|j| input[4 * i + j])));
-        let columns: [[i32; 4]; 4] = core::array::from_fn(|j| inputs(column(&rows, j)));
-        let filters = transformed(filter);
-        let products: [[i32; 4]; 4] = core::array::from_fn(|i| {
-            core::array::from_fn(|j| columns[j][i] * i32::from(filters[4 * i + j]))
+    fn transformed_filters_are_restored() {
+        for seed in 0..1000 {
+            assert_eq!(restored(transformed(filter(seed))), filter(seed));
+        }
+        for extreme in [[255; 9], [-255; 9], [255, -255, 255, -255, 255, -255, 255, -255, 255]] {
+            assert_eq!(restored(transformed(extreme)), extreme);
+        }
+    }
+
+    /// `matrix` times `square` times the transposed matrix.
+    fn both<const R: usize, const N: usize>(
+        matrix: [[i32; N]; R],
+        square: [[i32; N]; N],
+    ) -> [[i32; R]; R] {
+        let half: [[i32; N]; R] = matrix.map(|row| {
+            core::array::from_fn(|x| {
+                (0..N).map(|i| row[i].wrapping_mul(square[i][x])).fold(0, i32::wrapping_add)
+            })
         });
-        let halves: [[i32; 2]; 4] = core::array::from_fn(|j| outputs(column(&products, j)));
-        for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let row = outputs(core::array::from_fn(|j| halves[j][y]));
-            let taps = (0..9).map(|k| input[4 * (y + k / 3) + x + k % 3] * i32::from(filter[k]));
-            assert_eq!(row[x], 4 * taps.sum::<i32>());
+        half.map(|line| {
+            core::array::from_fn(|x| {
+                (0..N).map(|i| matrix[x][i].wrapping_mul(line[i])).fold(0, i32::wrapping_add)
+            })
+        })
+    }
+
+    #[test]
+    fn outputs_come_out_576_times_as_large() {
+        let from = [
+            [4, 0, -5, 0, 1, 0],
+            [0, -4, -4, 1, 1, 0],
+            [0, 4, -4, -1, 1, 0],
+            [0, -2, -1, 2, 1, 0],
+            [0, 2, -1, -2, 1, 0],
+            [0, 4, 0, -5, 0, 1],
+        ];
+        let to =
+            [[2, 4, 4, 1, 1, 0], [0, 4, -4, 2, -2, 0], [0, 4, 4, 4, 4, 0], [0, 4, -4, 8, -8, 8]];
+        for seed in 0..100 {
+            let filter = filter(seed);
+            let input: [[i32; 6]; 6] = core::array::from_fn(|y| {
+                core::array::from_fn(|x| ((y as i32 * 31 + x as i32 * 7 + seed) * 77) % 128)
+            });
+            let (tile, filters) = (both(from, input), transformed(filter));
+            let products = core::array::from_fn(|y| {
+                core::array::from_fn(|x| tile[y][x].wrapping_mul(filters[6 * y + x].into()))
+            });
+            // As if there were so many channels that the products overflow.
+            let many = 150;
+            let sums = both(to, products).map(|row| row.map(|sum| sum.wrapping_mul(many)));
+            for (y, row) in sums.into_iter().enumerate() {
+                for (x, sum) in row.into_iter().enumerate() {
+                    let taps = (0..9).map(|k| input[y + k / 3][x + k % 3] * i32::from(filter[k]));
+                    let expected = taps.sum::<i32>() * many;
+                    assert_eq!(sum.wrapping_mul(BY_9) >> SHIFT, expected);
+                }
+            }
         }
     }
 }
