@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Place, Rounding,
-    fitting,
+    fitting, winograd,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Interpolation, Lookup, MaxPool2d, Mean, Mul, Pad, ResizeBilinear,
@@ -226,6 +226,22 @@ fn panel_of_groups(noise: &mut Noise, packing: &Packing, conv: &PackedConv2d, c:
     places
 }
 
+/// A panel of filters for Winograd's filtering, `c` inputs deep, some of 9 bits.
+fn transformed_panel(noise: &mut Noise, c: usize, width: usize) -> Vec<i8> {
+    let mut panel = vec![0; width * c * 2 * winograd::POSITIONS];
+    for (input, slot) in (0..c).flat_map(|input| (0..width).map(move |slot| (input, slot))) {
+        let filter = std::array::from_fn(|_| match noise.below(4) {
+            0 => noise.below(511) as i16 - 255,
+            _ => any_weight(noise).into(),
+        });
+        let places = winograd::places(c, input, width, slot);
+        for (number, at) in winograd::transformed(filter).into_iter().zip(places) {
+            panel[at..at + 2].copy_from_slice(&number.to_le_bytes().map(u8::cast_signed));
+        }
+    }
+    panel
+}
+
 fn any_weight(noise: &mut Noise) -> i8 {
     match noise.below(4) {
         0 => -128,
@@ -259,17 +275,25 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         let [h, w, c] = [20, 10, 60].map(|n| n + noise.below(n.into()) as u32);
         output_hwc = Hwc { h: 2 * h, w: 2 * w, c: 2 * c };
     }
-    let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let fast = noise.below(4) != 0;
     let full_range = noise.below(3) == 0;
     let accesses = kernels.path.accesses();
+    let access = accesses[noise.below(accesses.len() as u64) as usize];
+    let mut window = any_window(noise);
+    if access == Access::Winograd {
+        (window.taps, window.stride, window.dilation) = ([3; 2], [1; 2], [1; 2]);
+        input.c = groups * 16 * (1 + noise.below(6) as u32);
+        // Now and then more tiles than are transformed at once.
+        output_hwc.w *= 1 + noise.below(6) as u32;
+    }
+    let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let mut conv = PackedConv2d {
         path: kernels.path,
-        window: any_window(noise),
+        window,
         groups,
         input_zero_point: noise.next() as i8,
         weight_zero_point: if packing.saturates { 0 } else { zero_point(noise) },
-        access: accesses[noise.below(accesses.len() as u64) as usize],
+        access,
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
         fast,
         full_range,
@@ -289,7 +313,9 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let widths: Vec<_> = widths.map(|panel| packing.panel(outputs, panel).len()).collect();
     let mut section = Section::default();
     let runs = conv.runs(c)?;
-    let weights = if packing.saturates {
+    let weights = if access == Access::Winograd {
+        widths.iter().flat_map(|&width| transformed_panel(noise, c as usize, width)).collect()
+    } else if packing.saturates {
         conv.panel_groups = 2 * (1 + noise.below(20)) as u32;
         let panels = widths.iter().flat_map(|_| panel_of_groups(noise, &packing, &conv, c));
         panels.collect()
@@ -679,4 +705,51 @@ fn groups_whose_sums_might_not_fit_are_refused() {
     assert!(!checked([place(2, 0, false), Place::NONE], [0; 4]), "outside the window");
     assert!(!checked([place(0, 5, false), Place::NONE], [0; 4]), "outside the row");
     assert!(!checked([together[0], alone[1]], [0; 4]), "together with none");
+}
+
+#[test]
+fn filters_for_winograd_that_give_other_sums_are_refused() {
+    let checked = |channels: u32, weight: i16, change: i8| {
+        let panel_bytes = 8 * channels as usize * 2 * winograd::POSITIONS;
+        let mut panel = vec![0i8; panel_bytes];
+        for (input, slot) in (0..channels as usize).flat_map(|i| (0..8).map(move |s| (i, s))) {
+            let places = winograd::places(channels as usize, input, 8, slot);
+            for (number, at) in winograd::transformed([weight; 9]).into_iter().zip(places) {
+                panel[at..at + 2].copy_from_slice(&number.to_le_bytes().map(u8::cast_signed));
+            }
+        }
+        panel[panel_bytes / 2] += change;
+        let mut section = Section::default();
+        let weights = section.codes(&panel);
+        let columns = section.numbers(&[[0; 8], [1 << 30; 8], [-1; 8]].concat().repeat(3)[..64]);
+        let conv = PackedConv2d {
+            path: Path::Avx2,
+            window: Window { taps: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 2] },
+            groups: 1,
+            input_zero_point: 0,
+            weight_zero_point: 0,
+            access: Access::Winograd,
+            rounding: Rounding::Double,
+            fast: false,
+            full_range: true,
+            block: 1,
+            panel_groups: 0,
+            weights,
+            columns,
+            output: Output { zero_point: 0, min: -128, max: 127 },
+            residual: None,
+        };
+        let (bytes, start) = section.aligned();
+        let mut weights = Weights::default();
+        weights.push(&bytes[start..]).unwrap();
+        let hwc = |c| Hwc { h: 2, w: 2, c };
+        conv.check(Signature { inputs: &[hwc(channels)], output: hwc(8) }, &weights).is_ok()
+    };
+    assert!(checked(32, 127, 0));
+    assert!(checked(32, -255, 0), "9 bits");
+    assert!(!checked(32, 127, 1), "no filter's transform");
+    assert!(!checked(32, 256, 0), "10 bits");
+    assert!(checked(224, 127, 0));
+    assert!(!checked(240, 127, 0), "sums of more than 26 bits");
+    assert!(!checked(24, 127, 0), "channels");
 }

@@ -121,6 +121,15 @@ impl Dense<'_> {
     fn group_outputs(&self) -> u32 {
         self.outputs.checked_div(self.groups).unwrap_or(0).max(1)
     }
+
+    /// Whether Winograd's filtering gives the exact sums of all outputs.
+    fn is_exact(&self) -> bool {
+        let filter = self.weights.len() / (self.outputs as usize).max(1);
+        self.weights.chunks(filter.max(1)).all(|filter| {
+            let magnitudes = filter.iter().map(|weight| u32::from(weight.unsigned_abs())).sum();
+            winograd::is_exact(magnitudes)
+        })
+    }
 }
 
 impl Packer<'_> {
@@ -248,7 +257,7 @@ impl Packer<'_> {
         };
         let cost = |access: Access| {
             let op = PackedConv2d { access, ..op };
-            let fits = op.fits(input, output);
+            let fits = op.fits(input, output) && (access != Access::Winograd || dense.is_exact());
             fits.then(|| instructions_per_pixel(&packing, &op, input, output, dense)).flatten()
         };
         let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
@@ -377,11 +386,16 @@ fn instructions_per_pixel(
         }
         Access::Winograd => {
             let [inputs, outputs] = [dense.depth, dense.group_outputs()].map(u64::from);
+            let products = 36 * inputs * outputs;
             // For the 16 outputs of a tile: 32 products in 6 instructions, 16 inputs transformed
             // in 400, and 8 sums in 500.
-            let tile = 36 * inputs * outputs * 6 / 32 + 25 * inputs + 60 * outputs;
+            let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
             let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
-            (tile * tiles).checked_div(u64::from(output.h) * u64::from(output.w))?
+            // Weights of two bytes come from beyond the second-level cache for some tiles at a
+            // time.
+            let weights = tiles.div_ceil(24) * 2 * products * 2 / 5;
+            let all = tile * tiles + weights;
+            all.checked_div(u64::from(output.h) * u64::from(output.w))?
         }
     })
 }

@@ -113,12 +113,13 @@ unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, gro
             let both = [a.weights, b.as_ref().unwrap_or(&a).weights];
             // SAFETY: all tiles have been transformed.
             unsafe { multiply(&mut products, &tiles, both) };
-            for (v, panel) in [Some(a), b].into_iter().enumerate() {
-                let Some(panel) = panel else { continue };
-                for (tile, products) in (first..).zip(products.iter().take(count)) {
-                    let outputs = grid.outputs(tile);
-                    // SAFETY: the outputs are of this core's share.
-                    unsafe { finish::<S>(products, v, params, &panel, outputs) };
+            for (tile, products) in (first..).zip(products.iter().take(count)) {
+                let outputs = grid.outputs(tile);
+                // SAFETY: the outputs are of this core's share.
+                unsafe { finish::<S>(products, 0, params, &a, &outputs) };
+                if let Some(b) = &b {
+                    // SAFETY: as above.
+                    unsafe { finish::<S>(products, 1, params, b, &outputs) };
                 }
             }
         }
@@ -318,19 +319,8 @@ unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[W
                 5 => part::<5>,
                 _ => part::<6>,
             };
-            let next_tiles = if position + 1 < POSITIONS {
-                numbers.wrapping_add(tiles.step())
-            } else {
-                numbers.wrapping_sub(position * tiles.step())
-            };
-            let w = if i % 2 == 0 { a } else { b };
-            let next = if position + 1 < POSITIONS {
-                w.as_ptr().wrapping_add(pairs)
-            } else {
-                w.as_ptr().wrapping_add((POSITIONS + 1) * pairs)
-            };
             // SAFETY: the caller's promise.
-            unsafe { part(products, position, numbers, tiles.channels, [a, b], next_tiles, next) };
+            unsafe { part(products, position, numbers, tiles.channels, [a, b]) };
             first += count;
         }
     }
@@ -348,8 +338,6 @@ unsafe fn part<const R: usize>(
     numbers: *const i16,
     channels: usize,
     [a, b]: [&[Weights8]; PANELS],
-    next_tiles: *const i16,
-    next: *const Weights8,
 ) {
     let mut sums = [[_mm256_setzero_si256(); PANELS]; R];
     let mut starts = [numbers; R];
@@ -358,8 +346,6 @@ unsafe fn part<const R: usize>(
     }
     let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
     for (quad, (a, b)) in a.iter().zip(b).enumerate() {
-        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(2 * quad).cast());
-        _mm_prefetch::<_MM_HINT_T0>(next_tiles.wrapping_add(4 * R * quad).cast());
         let weights = [load_weights(&a[0]), load_weights(&b[0])];
         for r in 0..R {
             // SAFETY: a pair of the channels.
@@ -426,7 +412,7 @@ unsafe fn finish<S: Sequence>(
     v: usize,
     params: &PackedConv2d,
     panel: &Panel<'_>,
-    outputs: [[Option<*mut i8>; OUTPUTS]; OUTPUTS],
+    outputs: &[[Option<*mut i8>; OUTPUTS]; OUTPUTS],
 ) {
     let mut halfway = [[_mm256_setzero_si256(); OUTPUTS]; INPUTS];
     for column in 0..INPUTS {

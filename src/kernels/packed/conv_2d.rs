@@ -323,6 +323,8 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let (len, padded, c) = (runs.len.max(1) as usize, padded as usize, c.max(1) as usize);
     let across = usize::from(params.window.taps[1]).max(1);
     let offset = params.offset(packing);
+    let is_transformed = params.access == Access::Winograd && place::IS_KNOWN;
+    let mut restored = [[0i16; 9]; winograd::MOST_CHANNELS as usize];
     // Inputs from a tap to the next.
     let step = usize::from(params.window.dilation[1]).wrapping_mul(c).max(1);
 
@@ -332,6 +334,11 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
         let panel = column.panel as usize * *depth as usize;
         let (width, slot) = (column.width as usize, column.slot as usize);
         let filters = group.filters.get(panel..panel + width * *depth as usize).unwrap_or(&[]);
+        if is_transformed {
+            for (i, taps) in restored.iter_mut().enumerate().take(c) {
+                *taps = winograd::restored(winograd::filter(filters, c, i, width, slot));
+            }
+        }
         for y in output.rows() {
             let rows = params.window.range(0, y, h as usize);
             for x in output.columns() {
@@ -353,10 +360,9 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                     sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
                     inputs = inputs.wrapping_add(code.into());
                 };
-                if params.access == Access::Winograd && place::IS_KNOWN {
-                    for i in 0..c {
-                        let filter = winograd::filter(filters, c, i, width, slot);
-                        for (tap, weight) in winograd::restored(filter).into_iter().enumerate() {
+                if is_transformed {
+                    for (i, filter) in restored.iter().enumerate().take(c) {
+                        for (tap, &weight) in filter.iter().enumerate() {
                             add(tap * c + i, weight);
                         }
                     }

@@ -124,15 +124,19 @@ pub(super) fn filter(
     all
 }
 
-/// Whether every filter in a panel is one that was transformed, and none larger than 9 bits.
+/// Whether every filter in a panel is one that was transformed, and outputs are exact.
 pub(super) fn are_filters(panel: &[i8], channels: usize, width: usize) -> bool {
-    (0..channels).flat_map(|input| (0..width).map(move |slot| (input, slot))).all(
-        |(input, slot)| {
+    (0..width).all(|slot| {
+        let mut magnitudes = 0u32;
+        let are_filters = (0..channels).all(|input| {
             let all = filter(panel, channels, input, width, slot);
             let filter = restored(all);
-            filter.iter().all(|weight| (-255..=255).contains(weight)) && transformed(filter) == all
-        },
-    )
+            let mut weights = filter.iter().map(|weight| u32::from(weight.unsigned_abs()));
+            magnitudes += weights.clone().sum::<u32>();
+            weights.all(|weight| weight <= 255) && transformed(filter) == all
+        });
+        are_filters && is_exact(magnitudes)
+    })
 }
 
 #[cfg(test)]
