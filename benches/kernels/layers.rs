@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
-    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Place, Rounding,
+    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Place, Rounding, winograd,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
@@ -173,7 +173,8 @@ impl Shape {
                     weight_zero_point: 0,
                     access: match *path.accesses() {
                         [Access::Direct, ..] if channels.is_multiple_of(16) => Access::Direct,
-                        [.., last] => last,
+                        [.., Access::Gather] => Access::Gather,
+                        [first, ..] => first,
                         [] => return None,
                     },
                     rounding: Rounding::Double,
@@ -189,10 +190,17 @@ impl Shape {
                 if kind == Kind::FullyConnected(c) {
                     (conv.rounding, conv.fast) = (Rounding::Once, false);
                 }
+                let output = Hwc { h: side, w: side, c };
+                let transformed = PackedConv2d { access: Access::Winograd, ..conv };
+                if transformed.fits(input, output) && winograd::pays(channels, output) {
+                    conv = transformed;
+                }
                 let columns = packing.all_columns(c)?;
                 let panels = columns.div_ceil(packing.columns);
                 let runs = conv.runs(channels)?;
-                conv.weights = if packing.saturates {
+                conv.weights = if conv.access == Access::Winograd {
+                    section.transformed(panels, channels as usize, packing.columns as usize)
+                } else if packing.saturates {
                     let groups = packing.depth(runs)? / packing.group;
                     conv.panel_groups = groups.next_multiple_of(2);
                     section.groups(panels, conv.panel_groups, groups, runs.count)
@@ -312,6 +320,24 @@ impl Section {
 
     fn codes(&mut self, len: u32) -> Span<i8> {
         let codes = (0..len).map(|_| (self.noise() as i8).max(-127).cast_unsigned()).collect();
+        self.span(codes, len)
+    }
+
+    /// Panels of filters for Winograd's filtering.
+    fn transformed(&mut self, panels: u32, channels: usize, width: usize) -> Span<i8> {
+        let len = 2 * winograd::POSITIONS * channels * width;
+        let mut codes = vec![0; panels as usize * len];
+        for panel in codes.chunks_mut(len) {
+            let filters = (0..channels).flat_map(|input| (0..width).map(move |slot| (input, slot)));
+            for (input, slot) in filters {
+                let filter = std::array::from_fn(|_| i16::from(self.noise() as i8 >> 2));
+                let places = winograd::places(channels, input, width, slot);
+                for (number, at) in winograd::transformed(filter).into_iter().zip(places) {
+                    panel[at..at + 2].copy_from_slice(&number.to_le_bytes());
+                }
+            }
+        }
+        let len = codes.len() as u32;
         self.span(codes, len)
     }
 

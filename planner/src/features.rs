@@ -5,7 +5,7 @@
 //! cores, and what one unit of it takes by static cycle counts: the prior of a [fit](crate::fit).
 
 use pipeit_rt::kernels::Path;
-use pipeit_rt::kernels::packed::{Access, Packing, Runs};
+use pipeit_rt::kernels::packed::{Access, Packing, Runs, winograd};
 use pipeit_rt::team::share;
 use pipeit_rt::tensor::{Hwc, Split};
 
@@ -515,6 +515,9 @@ impl Conv<'_> {
         let Self { layer, groups, columns, packing, geometry, .. } = *self;
         let [down, across] = layer.window;
         let channels = layer.input[2] / groups;
+        if self.is_transformed(path, channels) {
+            return self.transformed(channels);
+        }
         let is_copied = !path.accesses().contains(&Access::Direct);
         // Runs are filled up: those of a row of the window, or where that is less one of all.
         let align = packing.align as usize;
@@ -576,6 +579,30 @@ impl Conv<'_> {
         }
         let shaped = usize::from(in_registers);
         let all = [shaped, macs, inputs, tiles, runs, outputs, bytes, pieces];
+        all.map(|n| (groups * n) as f64)
+    }
+
+    /// Whether it is computed by Winograd's filtering, as far as extents tell.
+    fn is_transformed(&self, path: Path, channels: usize) -> bool {
+        let Self { layer, groups, .. } = *self;
+        let [h, w, c] = layer.output.map(|n| n as u32);
+        path.accesses().contains(&Access::Winograd)
+            && (layer.window, layer.stride) == ([3, 3], 1)
+            && channels.is_multiple_of(winograd::CHANNELS as usize)
+            && channels <= winograd::MOST_CHANNELS as usize
+            && winograd::pays(channels as u32, Hwc { h, w, c: c / groups as u32 })
+    }
+
+    /// The amounts for that: what products and sums take in those of the path's other kernel.
+    fn transformed(&self, channels: usize) -> [f64; 8] {
+        let Self { layer, groups, columns, .. } = *self;
+        let columns = columns.next_multiple_of(2 * self.packing.columns as usize);
+        let tiles =
+            self.rows.div_ceil(winograd::OUTPUTS) * layer.output[1].div_ceil(winograd::OUTPUTS);
+        let products = tiles * winograd::POSITIONS * channels;
+        let parts = tiles.div_ceil(6) * columns / 16 * winograd::POSITIONS;
+        let sums = tiles * winograd::OUTPUTS * winograd::OUTPUTS * columns;
+        let all = [0, products * columns * 3 / 2, products, parts, 0, sums * 5 / 2, products, 0];
         all.map(|n| (groups * n) as f64)
     }
 

@@ -257,16 +257,20 @@ impl Packer<'_> {
         };
         let cost = |access: Access| {
             let op = PackedConv2d { access, ..op };
-            let fits = op.fits(input, output) && (access != Access::Winograd || dense.is_exact());
-            fits.then(|| instructions_per_pixel(&packing, &op, input, output, dense)).flatten()
+            let fits = op.fits(input, output);
+            fits.then(|| instructions_per_pixel(&packing, &op, input, dense)).flatten()
         };
         let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
         let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
-        op.access = access;
+        let transformed = PackedConv2d { access: Access::Winograd, ..op };
+        let is_transformed = transformed.fits(input, output)
+            && winograd::pays(dense.depth, Hwc { c: dense.group_outputs(), ..output })
+            && dense.is_exact();
+        op.access = if is_transformed { Access::Winograd } else { access };
         let columns = Columns::of(self.network, dense, op.offset(&packing));
         op.fast = columns.fast;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
-        let packed = match access {
+        let packed = match op.access {
             Access::Winograd => transformed_weights(&packing, dense).map(|weights| (weights, 0)),
             _ if packing.saturates => grouped_weights(&packing, &op, runs, dense),
             _ => packed_weights(&packing, runs, dense).map(|weights| (weights, 0)),
@@ -355,12 +359,12 @@ fn get<T: Pod>(network: &Network, span: Span<T>) -> Vec<T> {
 }
 
 /// About what an output pixel costs: multiplying, what fills up runs included, and finding or
-/// copying the inputs. None when they are too many.
+/// copying the inputs. None when they are too many, and for Winograd's filtering, which
+/// [pays](winograd::pays) or does not.
 fn instructions_per_pixel(
     packing: &Packing,
     op: &PackedConv2d,
     input: Hwc,
-    output: Hwc,
     dense: &Dense<'_>,
 ) -> Option<u64> {
     let runs = op.runs(dense.depth)?;
@@ -384,19 +388,7 @@ fn instructions_per_pixel(
         Access::Gather => {
             multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
         }
-        Access::Winograd => {
-            let [inputs, outputs] = [dense.depth, dense.group_outputs()].map(u64::from);
-            let products = 36 * inputs * outputs;
-            // For the 16 outputs of a tile: 32 products in 6 instructions, 16 inputs transformed
-            // in 400, and 8 sums in 500.
-            let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
-            let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
-            // Weights of two bytes come from beyond the second-level cache for some tiles at a
-            // time.
-            let weights = tiles.div_ceil(24) * 2 * products * 2 / 5;
-            let all = tile * tiles + weights;
-            all.checked_div(u64::from(output.h) * u64::from(output.w))?
-        }
+        Access::Winograd => return None,
     })
 }
 
@@ -405,7 +397,6 @@ const fn products_in_1000_instructions(path: Path) -> u64 {
     match path {
         Path::Neon => 4_400,
         Path::Dotprod => 14_000,
-        Path::Avx2 => 8_000,
         _ => 22_000,
     }
 }

@@ -19,8 +19,10 @@
 //! [fit](is_exact) 26 bits, whatever overflows before.
 #![forbid(unsafe_code)]
 
+use crate::tensor::Hwc;
+
 /// Outputs of a tile, across and down.
-pub(crate) const OUTPUTS: usize = 4;
+pub const OUTPUTS: usize = 4;
 
 /// Inputs of a tile, across and down.
 pub(crate) const INPUTS: usize = 6;
@@ -35,10 +37,10 @@ pub(crate) const BY_9: i32 = 954_437_177;
 pub(crate) const SHIFT: i32 = 6;
 
 /// Most input channels of a group.
-pub(crate) const MOST_CHANNELS: u32 = 512;
+pub const MOST_CHANNELS: u32 = 512;
 
 /// Input channels are a multiple of it.
-pub(crate) const CHANNELS: u32 = 16;
+pub const CHANNELS: u32 = 16;
 
 /// Bytes of a panel per column and input channel.
 pub(crate) const BYTES: u32 = 2 * POSITIONS as u32;
@@ -47,6 +49,24 @@ pub(crate) const BYTES: u32 = 2 * POSITIONS as u32;
 #[must_use]
 pub const fn is_exact(magnitudes: u32) -> bool {
     magnitudes < (1 << (31 - SHIFT)) / 128
+}
+
+/// Whether a convolution with AVX2 is faster this way, by numbers of instructions; `output` is
+/// that of a group.
+#[must_use]
+pub fn pays(channels: u32, output: Hwc) -> bool {
+    let [inputs, outputs] = [channels, output.c].map(u64::from);
+    let pixels = u64::from(output.h) * u64::from(output.w);
+    // 8 products in one.
+    let directly = 9 * inputs * outputs * pixels / 8;
+    let products = POSITIONS as u64 * inputs * outputs;
+    // For the 16 outputs of a tile: 32 products in 6, 16 inputs transformed in 400, and 8 sums in
+    // 500.
+    let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
+    let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
+    // Weights of two bytes come from beyond the second-level cache for some tiles at a time.
+    let weights = tiles.div_ceil(24) * products * 4 / 5;
+    tile * tiles + weights < directly
 }
 
 /// A filter of 3x3 taps, each of 9 bits, transformed.
