@@ -1,6 +1,9 @@
 //! What the paths for x86-64 have in common.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
+use super::Window;
 use super::reference::{Add, Term};
 use crate::quant::Multiplier;
 
@@ -95,4 +98,18 @@ impl NearSum {
             })
         })
     }
+}
+
+/// The rows (`axis` 0) or columns (1) of an image of `extent` of them that are under the window of
+/// output row or column `at`: adjacent ones, for these windows are never dilated.
+#[inline]
+pub(super) fn rows_or_columns(
+    window: &Window,
+    axis: usize,
+    at: usize,
+    extent: u32,
+) -> Range<usize> {
+    let taps = window.range(axis, at, extent as usize);
+    let start = window.source(axis, at, taps.start);
+    start..start.wrapping_add(taps.len())
 }

@@ -7,6 +7,7 @@
 mod conv_2d;
 mod depthwise_conv_2d;
 mod elementwise;
+mod pool;
 mod requantize;
 mod vector;
 mod winograd;
@@ -14,7 +15,7 @@ mod winograd;
 use super::compiled::compiled;
 use super::packed::{self, Access, PackedConv2d, PackedDepthwiseConv2d, driver};
 use super::reference::{
-    self, Add, AveragePool2d, MaxPool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
+    self, Add, AveragePool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
 };
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
@@ -24,7 +25,7 @@ pub static TABLE: KernelTable = KernelTable {
     packed_conv_2d: Some(packed_conv_2d),
     packed_depthwise_conv_2d: Some(packed_depthwise_conv_2d),
     average_pool_2d: Some(average_pool_2d),
-    max_pool_2d: Some(max_pool_2d),
+    max_pool_2d: Some(pool::max_pool_2d),
     mean: Some(mean),
     add: Some(add),
     mul: Some(mul),
@@ -94,7 +95,6 @@ unsafe fn mul(params: &Mul, weights: &Weights<'_>, io: &Io<'_>) {
 compiled! {
     "avx2",
     average_pool_2d(AveragePool2d),
-    max_pool_2d(MaxPool2d),
     mean(Mean),
     softmax(Softmax),
     resize_nearest_neighbor(ResizeNearestNeighbor),

@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::requantize::{Codes, double};
 use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::reference::{AveragePool2d, MaxPool2d, Mean, Ties};
+use crate::kernels::x86::rows_or_columns;
 use crate::kernels::{Io, Window};
 use crate::quant::Output;
 use crate::tensor::{Hwc, Tile, View};
@@ -203,13 +204,4 @@ fn each_window(
             }
         }
     }
-}
-
-/// The rows (`axis` 0) or columns (1) of an image of `extent` of them that are under the window of
-/// output row or column `at`: adjacent ones, for these windows are never dilated.
-#[inline]
-fn rows_or_columns(window: &Window, axis: usize, at: usize, extent: u32) -> Range<usize> {
-    let taps = window.range(axis, at, extent as usize);
-    let start = window.source(axis, at, taps.start);
-    start..start.wrapping_add(taps.len())
 }
