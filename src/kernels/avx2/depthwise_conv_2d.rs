@@ -80,12 +80,10 @@ unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_
     // Where the channels of a block begin under each tap of two pixels at the edge.
     let mut places = [[padding.as_ptr(); 2 * MAX_PAIRS]; 2];
     let (columns, channels) = (io.output.columns(), io.output.channels());
+    let inside_across = window.inside(1, layout.hwc.w as usize);
     for (row, y) in io.output.rows().enumerate() {
         let inside_down = window.range(0, y, layout.hwc.h as usize);
-        let is_inside = |x: usize| {
-            let inside = window.range(1, x, layout.hwc.w as usize);
-            inside_down == (0..down) && inside == (0..across)
-        };
+        let is_inside = |x: usize| inside_down == (0..down) && inside_across.contains(&x);
         for channel in channels.clone().step_by(CHANNELS) {
             let block = channel / CHANNELS;
             let Some(table) = table.get(block * numbers..(block + 1) * numbers) else { return };
