@@ -13,9 +13,9 @@ use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector::{self, load_weights};
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
-use crate::kernels::packed::place::{COLUMNS, Group as Weights8};
+use crate::kernels::packed::place::{COLUMNS, Group as Pairs};
 use crate::kernels::packed::winograd::{
-    BY_9, CHANNELS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, SHIFT,
+    BY_9, CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS,
 };
 use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding};
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
@@ -36,7 +36,7 @@ const NUMBERS: usize = 160 << 10;
 const GAP: usize = 32;
 
 /// What a tile and some panels make at each position.
-type Products = [[__m256i; PANELS]; POSITIONS];
+type Products = [MaybeUninit<[__m256i; PANELS]>; POSITIONS];
 
 /// Memory for transformed tiles.
 #[repr(align(64))]
@@ -91,8 +91,7 @@ unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, gro
     let mut scratch = Scratch([const { MaybeUninit::uninit() }; NUMBERS + GAP * POSITIONS]);
     let scratch = scratch.0.as_mut_ptr().cast::<i16>();
     let padding = [params.input_zero_point; MOST_CHANNELS as usize];
-    let zero = [[_mm256_setzero_si256(); PANELS]; POSITIONS];
-    let mut products = [zero; TILES];
+    let mut products = [[const { MaybeUninit::uninit() }; POSITIONS]; TILES];
     let all = grid.tiles();
     let parts = all.div_ceil((NUMBERS / POSITIONS / c).min(TILES));
     let (mut first, mut added) = (0, output.rows().start);
@@ -115,7 +114,7 @@ unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, gro
             unsafe { multiply(&mut products, &tiles, both) };
             for (tile, products) in (first..).zip(products.iter().take(count)) {
                 let outputs = grid.outputs(tile);
-                // SAFETY: the outputs are of this core's share.
+                // SAFETY: the products have been made; the outputs are of this core's share.
                 unsafe { finish::<S>(products, 0, params, &a, &outputs) };
                 if let Some(b) = &b {
                     // SAFETY: as above.
@@ -136,7 +135,7 @@ unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, gro
 
 /// A panel, and where its outputs go.
 struct Panel<'a> {
-    weights: &'a [Weights8],
+    weights: &'a [Pairs],
     columns: Columns<'a, 1>,
     /// From the share's first channel to its first.
     channel: usize,
@@ -299,7 +298,7 @@ fn spread([a, b, c, d, e, f]: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
 ///
 /// The tiles are there.
 #[target_feature(enable = "avx2")]
-unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[Weights8]; PANELS]) {
+unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[Pairs]; PANELS]) {
     let pairs = tiles.channels / 2;
     let parts = tiles.count.div_ceil(TOGETHER);
     let (least, longer) = (tiles.count / parts, tiles.count % parts);
@@ -337,7 +336,7 @@ unsafe fn part<const R: usize>(
     position: usize,
     numbers: *const i16,
     channels: usize,
-    [a, b]: [&[Weights8]; PANELS],
+    [a, b]: [&[Pairs]; PANELS],
 ) {
     let mut sums = [[_mm256_setzero_si256(); PANELS]; R];
     let mut starts = [numbers; R];
@@ -358,7 +357,7 @@ unsafe fn part<const R: usize>(
         }
     }
     for (sums, products) in sums.into_iter().zip(products) {
-        products[position] = sums;
+        products[position].write(sums);
     }
 }
 
@@ -405,7 +404,8 @@ unsafe fn multiply_pair<const AT: usize>(
 ///
 /// # Safety
 ///
-/// Every output is writable for the columns of the panel that are to be stored.
+/// All products are there, and every output is writable for the columns of the panel that are to be
+/// stored.
 #[target_feature(enable = "avx2")]
 unsafe fn finish<S: Sequence>(
     products: &Products,
@@ -418,7 +418,8 @@ unsafe fn finish<S: Sequence>(
     for column in 0..INPUTS {
         let mut rows = [_mm256_setzero_si256(); INPUTS];
         for row in 0..INPUTS {
-            rows[row] = products[INPUTS * row + column][v];
+            // SAFETY: the caller's promise.
+            rows[row] = unsafe { products[INPUTS * row + column].assume_init_ref() }[v];
         }
         halfway[column] = gathered(rows);
     }
@@ -430,7 +431,7 @@ unsafe fn finish<S: Sequence>(
         let mut sums = gathered([a[row], b[row], c[row], d[row], e[row], f[row]]);
         for column in 0..OUTPUTS {
             let sum = _mm256_mullo_epi32(sums[column], by_9);
-            let shift = _mm_cvtsi32_si128(SHIFT - HALVED[row] - HALVED[column]);
+            let shift = _mm_cvtsi32_si128(HALVINGS - HALVED[row] - HALVED[column]);
             sums[column] = _mm256_add_epi32(_mm256_sra_epi32(sum, shift), biases);
         }
         let steps = scaled::<S, OUTPUTS>(sums, params.rounding, panel.columns);

@@ -33,8 +33,8 @@ pub const POSITIONS: usize = INPUTS * INPUTS;
 /// The inverse of 9 modulo 2^32.
 pub(crate) const BY_9: i32 = 954_437_177;
 
-/// The other factor of outputs, a power of two.
-pub(crate) const SHIFT: i32 = 6;
+/// How often to halve outputs for the other factor.
+pub(crate) const HALVINGS: i32 = 6;
 
 /// Most input channels of a group.
 pub const MOST_CHANNELS: u32 = 512;
@@ -48,7 +48,7 @@ pub(crate) const BYTES: u32 = 2 * POSITIONS as u32;
 /// Whether outputs fit 26 bits, the magnitudes of whose weights have this sum.
 #[must_use]
 pub const fn is_exact(magnitudes: u32) -> bool {
-    magnitudes < (1 << (31 - SHIFT)) / 128
+    magnitudes < (1 << (31 - HALVINGS)) / 128
 }
 
 /// Whether a convolution with AVX2 is faster this way, by numbers of instructions; `output` is
@@ -225,7 +225,7 @@ mod tests {
                 for (x, sum) in row.into_iter().enumerate() {
                     let taps = (0..9).map(|k| input[y + k / 3][x + k % 3] * i32::from(filter[k]));
                     let expected = taps.sum::<i32>() * many;
-                    assert_eq!(sum.wrapping_mul(BY_9) >> SHIFT, expected);
+                    assert_eq!(sum.wrapping_mul(BY_9) >> HALVINGS, expected);
                 }
             }
         }
