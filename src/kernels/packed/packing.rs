@@ -121,7 +121,7 @@ impl Packing {
     /// Inputs of a run, those included that only fill it up.
     #[must_use]
     pub fn padded(&self, len: u32) -> Option<u32> {
-        let pieces = len.div_ceil(self.piece).max(1);
+        let pieces = len.div_ceil(self.piece.max(1)).max(1);
         len.checked_next_multiple_of(self.align.checked_mul(pieces)?)
     }
 

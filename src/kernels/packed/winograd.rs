@@ -31,7 +31,7 @@ pub(crate) const INPUTS: usize = 6;
 pub const POSITIONS: usize = INPUTS * INPUTS;
 
 /// The inverse of 9 modulo 2^32.
-pub(crate) const BY_9: i32 = 954_437_177;
+pub const BY_9: i32 = 954_437_177;
 
 /// How often to halve outputs for the other factor.
 pub(crate) const HALVINGS: i32 = 6;
