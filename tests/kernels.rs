@@ -286,6 +286,10 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         // Now and then more tiles than are transformed at once.
         output_hwc.w *= 1 + noise.below(6) as u32;
     }
+    if access == Access::Widen {
+        (window.taps, window.pad) = ([1; 2], [0; 2]);
+        [input.h, input.w, output_hwc.h, output_hwc.w] = [1; 4];
+    }
     let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let mut conv = PackedConv2d {
         path: kernels.path,
@@ -315,7 +319,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     let runs = conv.runs(c)?;
     let weights = if access == Access::Winograd {
         widths.iter().flat_map(|&width| transformed_panel(noise, c as usize, width)).collect()
-    } else if packing.saturates {
+    } else if packing.saturates && access == Access::Band {
         conv.panel_groups = 2 * (1 + noise.below(20)) as u32;
         let panels = widths.iter().flat_map(|_| panel_of_groups(noise, &packing, &conv, c));
         panels.collect()

@@ -192,7 +192,10 @@ impl Shape {
                 }
                 let output = Hwc { h: side, w: side, c };
                 let transformed = PackedConv2d { access: Access::Winograd, ..conv };
-                if transformed.fits(input, output) && winograd::pays(channels, output) {
+                let widened = PackedConv2d { access: Access::Widen, ..conv };
+                if widened.fits(input, output) {
+                    conv = widened;
+                } else if transformed.fits(input, output) && winograd::pays(channels, output) {
                     conv = transformed;
                 }
                 let columns = packing.all_columns(c)?;
@@ -200,7 +203,7 @@ impl Shape {
                 let runs = conv.runs(channels)?;
                 conv.weights = if conv.access == Access::Winograd {
                     section.transformed(panels, channels as usize, packing.columns as usize)
-                } else if packing.saturates {
+                } else if packing.saturates && conv.access == Access::Band {
                     let groups = packing.depth(runs)? / packing.group;
                     conv.panel_groups = groups.next_multiple_of(2);
                     section.groups(panels, conv.panel_groups, groups, runs.count)

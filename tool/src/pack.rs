@@ -122,6 +122,11 @@ impl Dense<'_> {
         self.outputs.checked_div(self.groups).unwrap_or(0).max(1)
     }
 
+    /// Whether no weight needs more than 8 bits.
+    fn has_bytes(&self) -> bool {
+        self.weights.iter().all(|&weight| i8::try_from(weight).is_ok())
+    }
+
     /// Whether Winograd's filtering gives the exact sums of all outputs.
     fn is_exact(&self) -> bool {
         let filter = self.weights.len() / (self.outputs as usize).max(1);
@@ -262,17 +267,21 @@ impl Packer<'_> {
         };
         let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
         let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
-        let transformed = PackedConv2d { access: Access::Winograd, ..op };
-        let is_transformed = transformed.fits(input, output)
-            && winograd::pays(dense.depth, Hwc { c: dense.group_outputs(), ..output })
-            && dense.is_exact();
-        op.access = if is_transformed { Access::Winograd } else { access };
+        let fits = |access| PackedConv2d { access, ..op }.fits(input, output);
+        let part = Hwc { c: dense.group_outputs(), ..output };
+        op.access = if fits(Access::Widen) && dense.has_bytes() {
+            Access::Widen
+        } else if fits(Access::Winograd) && winograd::pays(dense.depth, part) && dense.is_exact() {
+            Access::Winograd
+        } else {
+            access
+        };
         let columns = Columns::of(self.network, dense, op.offset(&packing));
         op.fast = columns.fast;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };
         let packed = match op.access {
             Access::Winograd => transformed_weights(&packing, dense).map(|weights| (weights, 0)),
-            _ if packing.saturates => grouped_weights(&packing, &op, runs, dense),
+            Access::Band if packing.saturates => grouped_weights(&packing, &op, runs, dense),
             _ => packed_weights(&packing, runs, dense).map(|weights| (weights, 0)),
         };
         let Some((weights, panel_groups)) = packed else { return Ok(None) };
@@ -359,8 +368,7 @@ fn get<T: Pod>(network: &Network, span: Span<T>) -> Vec<T> {
 }
 
 /// About what an output pixel costs: multiplying, what fills up runs included, and finding or
-/// copying the inputs. None when they are too many, and for Winograd's filtering, which
-/// [pays](winograd::pays) or does not.
+/// copying the inputs. None when they are too many, and for kernels of their own.
 fn instructions_per_pixel(
     packing: &Packing,
     op: &PackedConv2d,
@@ -388,7 +396,7 @@ fn instructions_per_pixel(
         Access::Gather => {
             multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
         }
-        Access::Winograd => return None,
+        Access::Winograd | Access::Widen => return None,
     })
 }
 

@@ -9,6 +9,7 @@ mod depthwise_conv_2d;
 mod elementwise;
 mod pool;
 mod requantize;
+mod single;
 mod vector;
 mod winograd;
 
@@ -48,12 +49,13 @@ fn supported() -> bool {
 ///
 /// [`supported`].
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    if params.access == Access::Winograd {
-        // SAFETY: the caller's promise.
-        return unsafe { winograd::run(params, weights, io) };
-    }
+    let run = match params.access {
+        Access::Winograd => winograd::run,
+        Access::Widen => single::run,
+        _ => driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>,
+    };
     // SAFETY: the caller's promise.
-    unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
+    unsafe { run(params, weights, io) }
 }
 
 /// # Safety

@@ -15,6 +15,9 @@ use crate::weights::{Span, Weights};
 /// Most runs of an output.
 pub const MAX_RUNS: u32 = 64;
 
+/// Most inputs that are [widened](Access::Widen).
+pub(crate) const MOST_WIDENED: u32 = 16 << 10;
+
 /// How a kernel comes by the inputs of an output pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
@@ -27,6 +30,8 @@ pub enum Access {
     Gather,
     /// It [transforms](super::winograd) tiles of them: filters are transformed, too.
     Winograd,
+    /// It makes numbers of 16 bits of those of a single pixel, and of weights.
+    Widen,
 }
 
 /// How sums are scaled.
@@ -90,7 +95,9 @@ impl PackedConv2d {
             Access::Band if dilation == 1 => {
                 Runs { count: down, len: across.checked_mul(channels)? }
             }
-            Access::Direct | Access::Band | Access::Winograd => Runs { count: taps, len: channels },
+            Access::Direct | Access::Band | Access::Winograd | Access::Widen => {
+                Runs { count: taps, len: channels }
+            }
             Access::Gather => Runs { count: 1, len: taps.checked_mul(channels)? },
         })
     }
@@ -120,6 +127,11 @@ impl PackedConv2d {
                     && input.c.is_multiple_of(winograd::CHANNELS)
                     && input.c <= winograd::MOST_CHANNELS
             }
+            Access::Widen => {
+                let extents = [input.h, input.w, output.h, output.w];
+                (self.window.taps, self.window.pad, extents) == ([1; 2], [0; 2], [1; 4])
+                    && input.c <= MOST_WIDENED
+            }
         };
         enough && runs.count <= MAX_RUNS && self.path.accesses().contains(&self.access)
     }
@@ -143,7 +155,7 @@ impl PackedConv2d {
     pub fn stored_depth(&self, packing: &Packing, channels: u32) -> Option<u32> {
         match self.access {
             Access::Winograd => channels.checked_mul(winograd::BYTES),
-            _ if packing.saturates => place::depth(self.panel_groups),
+            Access::Band if packing.saturates => place::depth(self.panel_groups),
             _ => packing.depth(self.runs(channels)?),
         }
     }
@@ -151,7 +163,7 @@ impl PackedConv2d {
     /// What the kernel adds to every input code before it multiplies.
     #[must_use]
     pub fn offset(&self, packing: &Packing) -> i32 {
-        if self.access == Access::Winograd { 0 } else { packing.offset }
+        if matches!(self.access, Access::Winograd | Access::Widen) { 0 } else { packing.offset }
     }
 
     /// Inputs that the window sees of a row, what lies between its taps and what fills up its last
@@ -216,7 +228,7 @@ impl Operator for PackedConv2d {
             return Err(OpError::Parameter { name: "block" });
         }
         let columns = packing.all_columns(group_output.c).ok_or(OpError::Shape)?;
-        if self.panel_groups != 0 && (!packing.saturates || self.access == Access::Winograd) {
+        if self.panel_groups != 0 && !(packing.saturates && self.access == Access::Band) {
             return Err(OpError::Parameter { name: "groups of panels" });
         }
         if packing.saturates && !place::IS_KNOWN {
@@ -254,6 +266,7 @@ impl Operator for PackedConv2d {
                         return Err(OpError::Parameter { name: "weights" });
                     }
                 }
+                Access::Widen => {}
                 _ => self.check_groups(&packing, runs, panels)?,
             }
         }
@@ -324,6 +337,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
     let across = usize::from(params.window.taps[1]).max(1);
     let offset = params.offset(packing);
     let is_transformed = params.access == Access::Winograd && place::IS_KNOWN;
+    let has_groups = packing.saturates && params.access == Access::Band && place::IS_KNOWN;
     let mut restored = [[0i16; 9]; winograd::MOST_CHANNELS as usize];
     // Inputs from a tap to the next.
     let step = usize::from(params.window.dilation[1]).wrapping_mul(c).max(1);
@@ -366,7 +380,7 @@ fn compute(params: &PackedConv2d, packing: &Packing, group: &Group<'_>) {
                             add(tap * c + i, weight);
                         }
                     }
-                } else if packing.saturates && place::IS_KNOWN {
+                } else if has_groups {
                     let groups = Groups::of(filters);
                     for (&place, weights) in groups.places.iter().zip(groups.weights) {
                         let Place { row, input, .. } = Place::of_codes(place);

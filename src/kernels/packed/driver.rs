@@ -208,7 +208,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::Form::WIDTH)), ROWS)
         }
         // For kernels of their own.
-        Access::Winograd => return,
+        Access::Winograd | Access::Widen => return,
         Access::Gather => {
             let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
             let rows = if rows > M::PART { rows - rows % M::PART } else { rows };

@@ -22,6 +22,8 @@ pub(crate) mod place;
 mod wide;
 pub mod winograd;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use conv_2d::MOST_WIDENED;
 pub use conv_2d::{Access, MAX_RUNS, PackedConv2d, Rounding, packed_conv_2d};
 pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
 pub use packing::{Packing, Runs, complete};

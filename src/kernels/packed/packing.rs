@@ -47,7 +47,7 @@ impl Path {
             Self::Neon | Self::Dotprod | Self::I8mm => {
                 &[Access::Direct, Access::Band, Access::Gather]
             }
-            Self::Avx2 => &[Access::Band, Access::Winograd],
+            Self::Avx2 => &[Access::Band, Access::Winograd, Access::Widen],
             Self::Avx512Vnni | Self::Amx => &[Access::Band],
         }
     }
