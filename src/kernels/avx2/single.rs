@@ -1,16 +1,17 @@
 //! Convolutions of a single pixel, as fully connected layers are: their time is that of the weights
 //! on their way, which come as they are and become numbers of 16 bits when they are multiplied.
+
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
+use super::GroupKernel;
 use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector;
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::place::{COLUMNS, GROUP, Group as Quads};
-use crate::kernels::packed::{MOST_WIDENED, PARAMETERS, PackedConv2d, Rounding};
-use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
-use crate::kernels::{Io, Path};
+use crate::kernels::packed::{MOST_WIDENED, PARAMETERS, PackedConv2d};
+use crate::kernels::x86::{BIAS, Sequence};
 use crate::tensor::Region;
 use crate::weights::Weights;
 
@@ -20,28 +21,26 @@ const AHEAD: usize = 2 << 10;
 /// Inputs that are widened at once.
 const WIDE: usize = 16;
 
-/// Computes `io.output`.
-///
-/// # Safety
-///
-/// The core has AVX2.
-pub(super) unsafe fn run(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    let Some(packing) = Path::Avx2.packing().filter(|_| params.path == Path::Avx2) else { return };
-    let compute = match (params.fast, params.rounding) {
-        (true, Rounding::Double) if params.output.rectifies() => compute::<Rectified>,
-        (true, Rounding::Double) => compute::<Short>,
-        _ => compute::<Exact>,
-    };
-    // SAFETY: the caller's promise.
-    let compute = |group: Group<'_>| unsafe { compute(params, weights, &group) };
-    let _ = params.each_group(&packing, weights, io, compute);
+/// The kernel of [`Access::Widen`](crate::kernels::packed::Access).
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+impl GroupKernel for Kernel {
+    unsafe fn compute<S: Sequence>(
+        params: &PackedConv2d,
+        weights: &Weights<'_>,
+        group: &Group<'_>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { compute::<S>(params, weights, group) }
+    }
 }
 
 /// Computes one group.
 ///
 /// # Safety
 ///
-/// As [`run`].
+/// As [`GroupKernel::compute`].
 #[target_feature(enable = "avx2")]
 unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, group: &Group<'_>) {
     let Group { input, output, filters, columns, depth, .. } = group;

@@ -9,6 +9,7 @@ use core::arch::asm;
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
+use super::GroupKernel;
 use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector::{self, load_weights};
 use crate::kernels::packed::driver::add_residual;
@@ -17,9 +18,8 @@ use crate::kernels::packed::place::{COLUMNS, Group as Pairs};
 use crate::kernels::packed::winograd::{
     BY_9, CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS,
 };
-use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding};
-use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
-use crate::kernels::{Io, Path};
+use crate::kernels::packed::{PARAMETERS, PackedConv2d};
+use crate::kernels::x86::{BIAS, Sequence};
 use crate::tensor::{Layout, Region};
 use crate::weights::Weights;
 
@@ -42,28 +42,26 @@ type Products = [MaybeUninit<[__m256i; PANELS]>; POSITIONS];
 #[repr(align(64))]
 struct Scratch([MaybeUninit<i16>; NUMBERS + GAP * POSITIONS]);
 
-/// Computes `io.output`.
-///
-/// # Safety
-///
-/// The core has AVX2.
-pub(super) unsafe fn run(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    let Some(packing) = Path::Avx2.packing().filter(|_| params.path == Path::Avx2) else { return };
-    let compute = match (params.fast, params.rounding) {
-        (true, Rounding::Double) if params.output.rectifies() => compute::<Rectified>,
-        (true, Rounding::Double) => compute::<Short>,
-        _ => compute::<Exact>,
-    };
-    // SAFETY: the caller's promise.
-    let compute = |group: Group<'_>| unsafe { compute(params, weights, &group) };
-    let _ = params.each_group(&packing, weights, io, compute);
+/// The kernel of [`Access::Winograd`](crate::kernels::packed::Access).
+#[derive(Debug)]
+pub(super) struct Kernel;
+
+impl GroupKernel for Kernel {
+    unsafe fn compute<S: Sequence>(
+        params: &PackedConv2d,
+        weights: &Weights<'_>,
+        group: &Group<'_>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { compute::<S>(params, weights, group) }
+    }
 }
 
 /// Computes one group.
 ///
 /// # Safety
 ///
-/// As [`run`].
+/// As [`GroupKernel::compute`].
 #[target_feature(enable = "avx2")]
 unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, group: &Group<'_>) {
     let Group { input, output, filters, columns, depth, .. } = group;
