@@ -26,54 +26,44 @@ const WIDE: usize = 16;
 pub(super) struct Kernel;
 
 impl GroupKernel for Kernel {
+    #[target_feature(enable = "avx2")]
     unsafe fn compute<S: Sequence>(
         params: &PackedConv2d,
         weights: &Weights<'_>,
         group: &Group<'_>,
     ) {
-        // SAFETY: the caller's promise.
-        unsafe { compute::<S>(params, weights, group) }
-    }
-}
+        let Group { input, output, filters, columns, depth, .. } = group;
+        let (pixel, share) = (input.pixel_cells(0, 0..1), output.channels());
+        let mut numbers = [MaybeUninit::uninit(); MOST_WIDENED as usize + WIDE];
+        let rest = numbers.get_mut(..pixel.len().next_multiple_of(WIDE));
+        let (Some(numbers), true) = (rest, share.start.is_multiple_of(COLUMNS)) else { return };
+        for (numbers, codes) in numbers.as_chunks_mut().0.iter_mut().zip(pixel.chunks(WIDE)) {
+            // SAFETY: as many codes as there are.
+            let codes = unsafe { vector::load(codes.as_ptr().cast(), codes.len()) };
+            widen(numbers, codes);
+        }
+        // SAFETY: all have just been written.
+        let numbers = unsafe { numbers.assume_init_ref() };
+        let quads = numbers.as_chunks::<GROUP>().0;
 
-/// Computes one group.
-///
-/// # Safety
-///
-/// As [`GroupKernel::compute`].
-#[target_feature(enable = "avx2")]
-unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, group: &Group<'_>) {
-    let Group { input, output, filters, columns, depth, .. } = group;
-    let (pixel, share) = (input.pixel_cells(0, 0..1), output.channels());
-    let mut numbers = [MaybeUninit::uninit(); MOST_WIDENED as usize + WIDE];
-    let rest = numbers.get_mut(..pixel.len().next_multiple_of(WIDE));
-    let (Some(numbers), true) = (rest, share.start.is_multiple_of(COLUMNS)) else { return };
-    for (numbers, codes) in numbers.as_chunks_mut().0.iter_mut().zip(pixel.chunks(WIDE)) {
-        // SAFETY: as many codes as there are.
-        let codes = unsafe { vector::load(codes.as_ptr().cast(), codes.len()) };
-        widen(numbers, codes);
-    }
-    // SAFETY: all have just been written.
-    let numbers = unsafe { numbers.assume_init_ref() };
-    let quads = numbers.as_chunks::<GROUP>().0;
-
-    let first = share.start / COLUMNS;
-    let panels = filters.chunks_exact(COLUMNS * (*depth).max(1) as usize).skip(first);
-    let tables = columns.chunks_exact(COLUMNS * PARAMETERS as usize).skip(first);
-    let (codes, target) = (Codes::new(params.output), output.pixel(output.rows().start, 0));
-    for ((panel, table), target) in panels.zip(tables).zip(target.chunks(COLUMNS)) {
-        let Some(columns) = Columns::<1>::new(table) else { return };
-        let [biases] = columns.row::<BIAS>();
-        let sums = _mm256_add_epi32(begun::<S>(biases), multiply(quads, panel.as_chunks().0));
-        let [step] = scaled::<S, 1>([sums], params.rounding, columns);
-        let [row, ..] = codes.rows([step; 4]);
-        // SAFETY: cells of this core's share.
-        unsafe { vector::store(target.as_ptr().cast_mut().cast(), row, target.len()) };
-    }
-    if group.residual.is_some() {
-        let region = Region { rows: output.rows(), channels: share };
-        // SAFETY: the core has AVX2.
-        unsafe { add_residual(super::add, params, weights, group, region) };
+        let first = share.start / COLUMNS;
+        let panels = filters.chunks_exact(COLUMNS * (*depth).max(1) as usize).skip(first);
+        let tables = columns.chunks_exact(COLUMNS * PARAMETERS as usize).skip(first);
+        let (codes, target) = (Codes::new(params.output), output.pixel(output.rows().start, 0));
+        for ((panel, table), target) in panels.zip(tables).zip(target.chunks(COLUMNS)) {
+            let Some(columns) = Columns::<1>::new(table) else { return };
+            let [biases] = columns.row::<BIAS>();
+            let sums = _mm256_add_epi32(begun::<S>(biases), multiply(quads, panel.as_chunks().0));
+            let [step] = scaled::<S, 1>([sums], params.rounding, columns);
+            let [row, ..] = codes.rows([step; 4]);
+            // SAFETY: cells of this core's share.
+            unsafe { vector::store(target.as_ptr().cast_mut().cast(), row, target.len()) };
+        }
+        if group.residual.is_some() {
+            let region = Region { rows: output.rows(), channels: share };
+            // SAFETY: the core has AVX2.
+            unsafe { add_residual(super::add, params, weights, group, region) };
+        }
     }
 }
 

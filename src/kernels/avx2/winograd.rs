@@ -47,86 +47,76 @@ struct Scratch([MaybeUninit<i16>; NUMBERS + GAP * POSITIONS]);
 pub(super) struct Kernel;
 
 impl GroupKernel for Kernel {
+    #[target_feature(enable = "avx2")]
     unsafe fn compute<S: Sequence>(
         params: &PackedConv2d,
         weights: &Weights<'_>,
         group: &Group<'_>,
     ) {
-        // SAFETY: the caller's promise.
-        unsafe { compute::<S>(params, weights, group) }
-    }
-}
-
-/// Computes one group.
-///
-/// # Safety
-///
-/// As [`GroupKernel::compute`].
-#[target_feature(enable = "avx2")]
-unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, group: &Group<'_>) {
-    let Group { input, output, filters, columns, depth, .. } = group;
-    let (c, share) = (input.hwc().c as usize, output.channels());
-    let is_valid = share.start.is_multiple_of(COLUMNS)
-        && c.is_multiple_of(CHANNELS as usize)
-        && c <= MOST_CHANNELS as usize;
-    if !is_valid || c == 0 {
-        return;
-    }
-    let grid = Grid::of(params, group);
-    let panels = share.start / COLUMNS..share.end.div_ceil(COLUMNS);
-    let panel = |at: usize| {
-        let filters = filters.chunks_exact(COLUMNS * *depth as usize).nth(at)?;
-        let columns = columns.chunks_exact(COLUMNS * PARAMETERS as usize).nth(at)?;
-        let first = at * COLUMNS;
-        Some(Panel {
-            weights: filters.as_chunks().0,
-            columns: Columns::new(columns)?,
-            channel: first - share.start,
-            stored: (share.end - first).min(COLUMNS),
-        })
-    };
-
-    let mut scratch = Scratch([const { MaybeUninit::uninit() }; NUMBERS + GAP * POSITIONS]);
-    let scratch = scratch.0.as_mut_ptr().cast::<i16>();
-    let padding = [params.input_zero_point; MOST_CHANNELS as usize];
-    let mut products = [[const { MaybeUninit::uninit() }; POSITIONS]; TILES];
-    let all = grid.tiles();
-    let parts = all.div_ceil((NUMBERS / POSITIONS / c).min(TILES));
-    let (mut first, mut added) = (0, output.rows().start);
-    for i in 0..parts {
-        let count = all / parts + usize::from(i < all % parts);
-        let tiles = Tiles { numbers: scratch, count, channels: c };
-        for tile in 0..count {
-            let pixels = grid.inputs(first + tile, padding.as_ptr());
-            // SAFETY: `c` codes of each pixel are readable; there is room for `count` tiles.
-            unsafe { transform(&pixels, &tiles, tile) };
+        let Group { input, output, filters, columns, depth, .. } = group;
+        let (c, share) = (input.hwc().c as usize, output.channels());
+        let is_valid = share.start.is_multiple_of(COLUMNS)
+            && c.is_multiple_of(CHANNELS as usize)
+            && c <= MOST_CHANNELS as usize;
+        if !is_valid || c == 0 {
+            return;
         }
-        for at in panels.clone().step_by(PANELS) {
-            let (Some(a), b) = (panel(at), panels.contains(&(at + 1)).then(|| panel(at + 1)))
-            else {
-                return;
-            };
-            let b = b.flatten();
-            let both = [a.weights, b.as_ref().unwrap_or(&a).weights];
-            // SAFETY: all tiles have been transformed.
-            unsafe { multiply(&mut products, &tiles, both) };
-            for (tile, products) in (first..).zip(products.iter().take(count)) {
-                let outputs = grid.outputs(tile);
-                // SAFETY: the products have been made; the outputs are of this core's share.
-                unsafe { finish::<S>(products, 0, params, &a, &outputs) };
-                if let Some(b) = &b {
-                    // SAFETY: as above.
-                    unsafe { finish::<S>(products, 1, params, b, &outputs) };
+        let grid = Grid::of(params, group);
+        let panels = share.start / COLUMNS..share.end.div_ceil(COLUMNS);
+        let panel = |at: usize| {
+            let filters = filters.chunks_exact(COLUMNS * *depth as usize).nth(at)?;
+            let columns = columns.chunks_exact(COLUMNS * PARAMETERS as usize).nth(at)?;
+            let first = at * COLUMNS;
+            Some(Panel {
+                weights: filters.as_chunks().0,
+                columns: Columns::new(columns)?,
+                channel: first - share.start,
+                stored: (share.end - first).min(COLUMNS),
+            })
+        };
+
+        let mut scratch = Scratch([const { MaybeUninit::uninit() }; NUMBERS + GAP * POSITIONS]);
+        let scratch = scratch.0.as_mut_ptr().cast::<i16>();
+        let padding = [params.input_zero_point; MOST_CHANNELS as usize];
+        let mut products = [[const { MaybeUninit::uninit() }; POSITIONS]; TILES];
+        let all = grid.tiles();
+        let parts = all.div_ceil((NUMBERS / POSITIONS / c).min(TILES));
+        let (mut first, mut added) = (0, output.rows().start);
+        for i in 0..parts {
+            let count = all / parts + usize::from(i < all % parts);
+            let tiles = Tiles { numbers: scratch, count, channels: c };
+            for tile in 0..count {
+                let pixels = grid.inputs(first + tile, padding.as_ptr());
+                // SAFETY: `c` codes of each pixel are readable; there is room for `count` tiles.
+                unsafe { transform(&pixels, &tiles, tile) };
+            }
+            for at in panels.clone().step_by(PANELS) {
+                let (Some(a), b) = (panel(at), panels.contains(&(at + 1)).then(|| panel(at + 1)))
+                else {
+                    return;
+                };
+                let b = b.flatten();
+                let both = [a.weights, b.as_ref().unwrap_or(&a).weights];
+                // SAFETY: all tiles have been transformed.
+                unsafe { multiply(&mut products, &tiles, both) };
+                for (tile, products) in (first..).zip(products.iter().take(count)) {
+                    let outputs = grid.outputs(tile);
+                    // SAFETY: the products have been made; the outputs are of this core's share.
+                    unsafe { finish::<S>(products, 0, params, &a, &outputs) };
+                    if let Some(b) = &b {
+                        // SAFETY: as above.
+                        unsafe { finish::<S>(products, 1, params, b, &outputs) };
+                    }
                 }
             }
-        }
-        first += count;
-        let rows = added..grid.complete(first);
-        if group.residual.is_some() && !rows.is_empty() {
-            added = rows.end;
-            let region = Region { rows, channels: share.clone() };
-            // SAFETY: the core has AVX2.
-            unsafe { add_residual(super::add, params, weights, group, region) };
+            first += count;
+            let rows = added..grid.complete(first);
+            if group.residual.is_some() && !rows.is_empty() {
+                added = rows.end;
+                let region = Region { rows, channels: share.clone() };
+                // SAFETY: the core has AVX2.
+                unsafe { add_residual(super::add, params, weights, group, region) };
+            }
         }
     }
 }
