@@ -1,4 +1,4 @@
-//! Depthwise convolutions, 16 channels of two pixels at a time.
+//! Depthwise convolutions, 16 channels of up to four pixels at a time.
 //!
 //! Codes and weights become numbers of 16 bits, and of two taps they stand side by side, so that
 //! one `VPMADDWD` multiplies both and adds the products.
@@ -6,12 +6,14 @@
 #![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
+use super::near::{self, TOGETHER};
 use super::requantize::{Codes, Columns, Fast, double, moved};
 use super::vector;
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
 use crate::kernels::x86::{BIAS, Exact, MANTISSA, Rectified, SHIFT, Sequence, Short};
-use crate::kernels::{Io, Path};
+use crate::kernels::{Io, Path, Window};
 use crate::weights::Weights;
 
 /// Channels of a block.
@@ -20,9 +22,12 @@ const CHANNELS: usize = 16;
 /// Most pairs of taps of a window.
 const MAX_PAIRS: usize = 32;
 
+/// Bytes of the image whose blocks are computed one after another: they stay in the cache.
+const NEARBY: usize = 16 << 10;
+
 /// Two vectors for 16 channels: 0 to 3 and 8 to 11, then the others, which is where unpacking puts
 /// them.
-type Halves = [__m256i; 2];
+pub(super) type Halves = [__m256i; 2];
 
 /// Whether [`depthwise`] can compute the layer.
 pub(super) fn fits(params: &PackedDepthwiseConv2d) -> bool {
@@ -36,9 +41,9 @@ pub(super) fn fits(params: &PackedDepthwiseConv2d) -> bool {
 /// The core can execute the path.
 pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     let compute = match params.fast {
-        true if params.output.rectifies() => rows::<Rectified>,
-        true => rows::<Short>,
-        false => rows::<Exact>,
+        true if params.output.rectifies() => blocks::<Rectified>,
+        true => blocks::<Short>,
+        false => blocks::<Exact>,
     };
     // SAFETY: the caller's promise.
     unsafe { compute(params, weights, io) }
@@ -48,123 +53,195 @@ pub(super) unsafe fn depthwise(params: &PackedDepthwiseConv2d, weights: &Weights
 ///
 /// As [`depthwise`].
 #[target_feature(enable = "avx2")]
-unsafe fn rows<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     let [input] = io.inputs.as_slice() else { return };
     let Some(packing) = DepthwisePacking::of(Path::Avx2) else { return };
-    let layout = input.layout();
-    let [to_row, to_pixel] = [layout.row_stride, layout.pixel_stride].map(|n| n as usize);
     let (Some(cells), Some(written)) = (input.cells().first(), io.output.cells().first()) else {
         return;
     };
-    let (image, written) = (cells.as_ptr().cast_const(), written.as_ptr());
+    let (layout, target) = (input.layout(), io.output.layout());
+    let steps = [layout.row_stride, layout.pixel_stride].map(|n| n as usize);
+    let [row_step, step] = [target.row_stride, target.pixel_stride].map(|n| n as usize);
     let window = &params.window;
-    let [down, across] = window.taps.map(usize::from);
     let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
-    let (taps, numbers) = (down * across, CHANNELS * packing.parameters as usize);
-    let padding = [params.input_zero_point; CHANNELS];
-    // From the pixel under the first tap.
-    let mut offsets = [[0; 2]; MAX_PAIRS];
-    for (tap, offset) in offsets.as_flattened_mut().iter_mut().enumerate().take(taps) {
-        let [down, right] = [tap / across, tap % across];
-        let [y, x] = window.dilation.map(usize::from);
-        *offset = down * y * to_row + right * x * to_pixel;
-    }
-
-    let codes = Codes::new(params.output);
-    let target = io.output.layout();
-    let pairs = taps.div_ceil(2);
+    let numbers = CHANNELS * packing.parameters as usize;
+    let mut taps = [Tap::default(); 2 * MAX_PAIRS];
+    let count = Tap::all(window, steps, &mut taps);
+    let taps = taps.as_chunks().0.get(..count.div_ceil(2)).unwrap_or_default();
+    let is_near = near::fits(window);
     let mut filter = [[_mm256_setzero_si256(); 2]; MAX_PAIRS];
-    let (Some(filter), Some(offsets)) = (filter.get_mut(..pairs), offsets.get(..pairs)) else {
-        return;
-    };
-    // Where the channels of a block begin under each tap of two pixels at the edge.
-    let mut places = [[padding.as_ptr(); 2 * MAX_PAIRS]; 2];
-    let (columns, channels) = (io.output.columns(), io.output.channels());
-    let inside_across = window.inside(1, layout.hwc.w as usize);
-    for (row, y) in io.output.rows().enumerate() {
-        let inside_down = window.range(0, y, layout.hwc.h as usize);
-        let is_inside = |x: usize| inside_down == (0..down) && inside_across.contains(&x);
+    let codes = Codes::new(params.output);
+    let (rows, columns, channels) = (io.output.rows(), io.output.columns(), io.output.channels());
+    let together = if is_near { TOGETHER } else { 2 };
+    let parts = columns.len().div_ceil(together).max(1);
+    let (least, longer) = (columns.len() / parts, columns.len() % parts);
+    let nearby = NEARBY / (steps[0] * usize::from(window.stride[0])).max(1) + 1;
+
+    for first_row in rows.clone().step_by(nearby) {
         for channel in channels.clone().step_by(CHANNELS) {
             let block = channel / CHANNELS;
             let Some(table) = table.get(block * numbers..(block + 1) * numbers) else { return };
-            let Some(taps) = filters.as_chunks().0.get(block * taps..(block + 1) * taps) else {
+            let Some(weights) = filters.as_chunks().0.get(block * count..(block + 1) * count)
+            else {
                 return;
             };
-            interleave(filter, taps, params.weight_zero_point);
-            let Some(finish) = Finish::<S>::new(table) else { return };
-            let len = (channels.end - channel).min(CHANNELS);
-            let first = image.wrapping_add(channel);
-            let pixel = |y: usize, x: usize| first.wrapping_add(y * to_row + x * to_pixel);
-            // The rows under the window; null outside the image.
-            let mut lines = [core::ptr::null(); 2 * MAX_PAIRS];
-            for (down, line) in lines.iter_mut().enumerate().take(down) {
-                if inside_down.contains(&down) {
-                    *line = pixel(window.source(0, y, down), 0);
-                }
+            if is_near {
+                interleave(&mut filter, near::PAIRS, weights, params.weight_zero_point);
+            } else {
+                let in_turn = (0..).step_by(2).map(|tap| [tap, tap + 1]).take(taps.len());
+                interleave(&mut filter, in_turn, weights, params.weight_zero_point);
             }
-            for x in columns.clone().step_by(2) {
-                let next = (x + 1).min(columns.end - 1);
-                let sums = if is_inside(x) && is_inside(next) {
-                    let y = window.source(0, y, 0);
-                    let a = pixel(y, window.source(1, x, 0));
-                    let b = pixel(y, window.source(1, next, 0));
-                    let places = offsets.iter().map(|&[first, second]| {
-                        [
-                            [a.wrapping_add(first), a.wrapping_add(second)],
-                            [b.wrapping_add(first), b.wrapping_add(second)],
-                        ]
-                    });
-                    // SAFETY: the pixels under the windows.
-                    unsafe { sums(filter, places, len, finish.biases) }
-                } else {
-                    for (places, x) in places.iter_mut().zip([x, next]) {
-                        for right in 0..across {
-                            let x = window.source(1, x, right);
-                            let is_inside = x < layout.hwc.w as usize;
-                            let offset = x.wrapping_mul(to_pixel);
-                            let under = places.iter_mut().skip(right).step_by(across);
-                            for (place, &line) in under.zip(&lines).take(down) {
-                                let is_inside = is_inside && !line.is_null();
-                                let pixel = line.wrapping_add(offset);
-                                *place = if is_inside { pixel } else { padding.as_ptr() };
-                            }
+            let Some(finish) = Finish::<S>::new(table) else { return };
+            let image = Image {
+                window,
+                first: cells.as_ptr().cast_const().wrapping_add(channel),
+                extents: [layout.hwc.h, layout.hwc.w].map(|n| n as usize),
+                steps,
+                inside: window.inside(1, layout.hwc.w as usize),
+                padding: &[params.input_zero_point; CHANNELS],
+                len: (channels.end - channel).min(CHANNELS),
+            };
+            for y in (first_row..rows.end).take(nearby) {
+                let row = Row::new(&image, y);
+                let mut to = written.as_ptr().wrapping_add(
+                    (y - rows.start) * row_step + channel - channels.start,
+                );
+                let mut x = columns.start;
+                for part in 0..parts {
+                    let count = least + usize::from(part < longer);
+                    let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
+                    if is_near {
+                        // SAFETY: the rows are those of the image.
+                        unsafe { near::compute(&row, x, count, &filter, &finish.biases, &mut sums) };
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { compute(&row, x, count, taps, &filter, &finish.biases, &mut sums) };
+                    }
+                    for (first, pair) in (0..).step_by(2).zip(sums.as_chunks::<2>().0) {
+                        if first >= count {
+                            break;
+                        }
+                        let codes = codes.between([finish.steps(pair[0]), finish.steps(pair[1])]);
+                        for codes in codes.into_iter().take(count - first) {
+                            // SAFETY: cells of this core's share.
+                            unsafe { vector::store(to, codes, image.len) };
+                            to = to.wrapping_add(step);
                         }
                     }
-                    let [first, second] = places.each_ref().map(|places| places.as_chunks().0);
-                    let places = first.iter().zip(second).map(|(&first, &second)| [first, second]);
-                    // SAFETY: the pixels under the windows, or padding.
-                    unsafe { sums(filter, places, len, finish.biases) }
-                };
-                let codes = codes.between([finish.steps(sums[0]), finish.steps(sums[1])]);
-                for (codes, x) in codes.into_iter().zip([x, next]) {
-                    let at = row * target.row_stride as usize + x * target.pixel_stride as usize;
-                    let to = written.wrapping_add(at + channel - channels.start);
-                    // SAFETY: cells of this core's share; the last pixel may be written twice.
-                    unsafe { vector::store(to, codes, len) };
+                    x += count;
                 }
             }
         }
     }
 }
 
-/// The taps of a block two by two, without their zero point.
+/// The input of a block of channels, and the window over it.
+pub(super) struct Image<'a> {
+    pub(super) window: &'a Window,
+    /// The channels of the first pixel.
+    first: *const i8,
+    /// Rows and columns.
+    extents: [usize; 2],
+    /// Bytes from a row and from a pixel to the next.
+    pub(super) steps: [usize; 2],
+    /// The outputs in a row whose windows lie inside.
+    inside: Range<usize>,
+    /// A pixel outside.
+    pub(super) padding: &'a [i8; CHANNELS],
+    /// The channels.
+    pub(super) len: usize,
+}
+
+/// A row of the output.
+pub(super) struct Row<'a> {
+    pub(super) image: &'a Image<'a>,
+    /// The rows of the window that lie inside the image.
+    pub(super) inside: Range<usize>,
+    /// The first pixels of the image under the window's first rows.
+    pub(super) lines: [*const i8; 3],
+}
+
+impl<'a> Row<'a> {
+    #[inline]
+    fn new(image: &'a Image<'a>, y: usize) -> Self {
+        let inside = image.window.range(0, y, image.extents[0]);
+        let line = |down| {
+            let y = image.window.source(0, y, down);
+            image.first.wrapping_add(y.wrapping_mul(image.steps[0]))
+        };
+        Self { image, inside, lines: [line(0), line(1), line(2)] }
+    }
+
+    /// Whether the windows of `count` outputs from `x` on lie inside the image.
+    #[inline]
+    pub(super) fn are_inside(&self, x: usize, count: usize) -> bool {
+        let Image { window, inside, .. } = self.image;
+        self.inside.len() == usize::from(window.taps[0])
+            && inside.start <= x
+            && x + count <= inside.end
+    }
+
+    /// The columns that lie inside the image, counted from the first under output `x`.
+    #[inline]
+    pub(super) fn columns(&self, x: usize) -> Range<usize> {
+        let first = self.image.window.source(1, x, 0).cast_signed();
+        let width = self.image.extents[1].cast_signed();
+        first.wrapping_neg().max(0).cast_unsigned()..(width - first).max(0).cast_unsigned()
+    }
+
+    /// The pixel under the first tap of output `x`, which may lie outside.
+    #[inline]
+    fn first(&self, x: usize) -> *const i8 {
+        let x = self.image.window.source(1, x, 0);
+        self.lines[0].wrapping_add(x.wrapping_mul(self.image.steps[1]))
+    }
+}
+
+/// A tap of a window.
+#[derive(Clone, Copy, Default)]
+struct Tap {
+    /// Its row and its column.
+    at: [usize; 2],
+    /// Bytes from the pixel under the first tap.
+    offset: usize,
+}
+
+impl Tap {
+    /// Writes those of `window`; how many they are.
+    fn all(window: &Window, [to_row, to_pixel]: [usize; 2], taps: &mut [Self]) -> usize {
+        let [down, across] = window.taps.map(usize::from);
+        let [y, x] = window.dilation.map(usize::from);
+        let all = (0..down).flat_map(|down| (0..across).map(move |right| [down, right]));
+        for (tap, at @ [down, right]) in taps.iter_mut().zip(all) {
+            *tap = Self { at, offset: down * y * to_row + right * x * to_pixel };
+        }
+        down * across
+    }
+}
+
+/// The taps of a block in pairs, without their zero point.
 #[target_feature(enable = "avx2")]
-fn interleave(filter: &mut [Halves], taps: &[[i8; CHANNELS]], zero_point: i8) {
+fn interleave(
+    filter: &mut [Halves],
+    pairs: impl IntoIterator<Item = [usize; 2]>,
+    taps: &[[i8; CHANNELS]],
+    zero_point: i8,
+) {
     let zero_point = _mm256_set1_epi16(zero_point.into());
-    let widen = |taps: Option<&[i8; CHANNELS]>| match taps {
+    let widen = |tap: usize| match taps.get(tap) {
         // SAFETY: an array of 16 bytes.
         Some(taps) => _mm256_sub_epi16(unsafe { load(taps.as_ptr(), CHANNELS) }, zero_point),
         None => _mm256_setzero_si256(),
     };
-    for (pair, taps) in filter.iter_mut().zip(taps.chunks(2)) {
-        *pair = unpacked(widen(taps.first()), widen(taps.get(1)));
+    for (pair, [a, b]) in filter.iter_mut().zip(pairs) {
+        *pair = unpacked(widen(a), widen(b));
     }
 }
 
 /// Numbers of 16 bits of `a` and `b` by turns.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn unpacked(a: __m256i, b: __m256i) -> Halves {
+pub(super) fn unpacked(a: __m256i, b: __m256i) -> Halves {
     [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
 }
 
@@ -175,67 +252,89 @@ fn unpacked(a: __m256i, b: __m256i) -> Halves {
 /// They are readable.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn load(codes: *const i8, len: usize) -> __m256i {
+pub(super) unsafe fn load(codes: *const i8, len: usize) -> __m256i {
     // SAFETY: the caller's promise.
     _mm256_cvtepi8_epi16(unsafe { vector::load(codes, len) })
 }
 
-/// Where the codes under two taps of each of two pixels are.
-type Places = [[*const i8; 2]; 2];
-
-/// The sums of two pixels.
+/// The sums of the output at `x`, and of the next if `count` is 2.
 ///
 /// # Safety
 ///
-/// The places are readable for `len` codes.
+/// The core can execute the path; the row is one whose image is readable.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn sums(
+unsafe fn compute(
+    row: &Row<'_>,
+    x: usize,
+    count: usize,
+    taps: &[[Tap; 2]],
     filter: &[Halves],
-    places: impl Iterator<Item = Places>,
-    len: usize,
-    biases: Halves,
-) -> [Halves; 2] {
-    match len {
+    biases: &Halves,
+    sums: &mut [Halves; TOGETHER],
+) {
+    match row.image.len {
         // SAFETY: the caller's promise.
-        16.. => unsafe { sums_of::<16>(filter, places, len, biases) },
+        16.. => unsafe { compute_channels::<16>(row, x, count, taps, filter, biases, sums) },
         // SAFETY: the caller's promise.
-        8 => unsafe { sums_of::<8>(filter, places, len, biases) },
+        8 => unsafe { compute_channels::<8>(row, x, count, taps, filter, biases, sums) },
         // SAFETY: the caller's promise.
-        _ => unsafe { sums_of::<0>(filter, places, len, biases) },
+        _ => unsafe { compute_channels::<0>(row, x, count, taps, filter, biases, sums) },
     }
 }
 
-/// As [`sums`], of `LEN` codes unless that is 0.
+/// As [`compute`], of `LEN` codes unless that is 0.
 ///
 /// # Safety
 ///
-/// As [`sums`].
+/// As [`compute`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn sums_of<const LEN: usize>(
+unsafe fn compute_channels<const LEN: usize>(
+    row: &Row<'_>,
+    x: usize,
+    count: usize,
+    taps: &[[Tap; 2]],
     filter: &[Halves],
-    places: impl Iterator<Item = Places>,
-    len: usize,
-    biases: Halves,
-) -> [Halves; 2] {
-    let len = if LEN > 0 { LEN } else { len };
-    let mut sums = [biases; 2];
-    for (taps, places) in filter.iter().zip(places) {
-        for p in 0..2 {
-            let [a, b] = places[p];
-            // SAFETY: the caller's promise.
-            let a = unsafe { load(a, len) };
-            // SAFETY: the caller's promise.
-            let b = unsafe { load(b, len) };
-            let inputs = unpacked(a, b);
-            for v in 0..2 {
-                let products = _mm256_madd_epi16(inputs[v], taps[v]);
-                sums[p][v] = _mm256_add_epi32(sums[p][v], products);
+    biases: &Halves,
+    sums: &mut [Halves; TOGETHER],
+) {
+    let len = if LEN > 0 { LEN } else { row.image.len };
+    let outputs = [x, x + count - 1];
+    let are_inside = row.are_inside(x, count);
+    let first = outputs.map(|x| row.first(x));
+    let columns = outputs.map(|x| row.columns(x));
+    let dilation = usize::from(row.image.window.dilation[1]);
+    let [mut a, mut b] = [*biases; 2];
+    for (weights, taps) in filter.iter().zip(taps) {
+        let mut inputs = [[_mm256_setzero_si256(); 2]; 2];
+        for o in 0..2 {
+            for (input, tap) in inputs[o].iter_mut().zip(taps) {
+                let [down, right] = tap.at;
+                let is_inside = are_inside
+                    || (row.inside.contains(&down) && columns[o].contains(&(right * dilation)));
+                let place = match is_inside {
+                    true => first[o].wrapping_add(tap.offset),
+                    false => row.image.padding.as_ptr(),
+                };
+                // SAFETY: inside the image, or padding.
+                *input = unsafe { load(place, len) };
             }
         }
+        let [[a0, a1], [b0, b1]] = inputs;
+        add_products(&mut a, unpacked(a0, a1), weights);
+        add_products(&mut b, unpacked(b0, b1), weights);
     }
-    sums
+    (sums[0], sums[1]) = (a, b);
+}
+
+/// Adds the products of two taps and what is under them.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn add_products(sums: &mut Halves, inputs: Halves, taps: &Halves) {
+    for v in 0..2 {
+        sums[v] = _mm256_add_epi32(sums[v], _mm256_madd_epi16(inputs[v], taps[v]));
+    }
 }
 
 /// What makes steps of the sums of a block.

@@ -7,6 +7,7 @@
 mod conv_2d;
 mod depthwise_conv_2d;
 mod elementwise;
+mod near;
 mod pool;
 mod requantize;
 mod single;
