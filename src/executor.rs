@@ -2,14 +2,14 @@
 
 use heapless::Vec;
 
-use crate::kernels::{Io, KernelTable};
+use crate::kernels::{Io, KernelTable, Op};
 use crate::model::{Layer, Tensor};
 use crate::pipeline::{Pipeline, RunError, TeamState};
-use crate::plan::Home;
+use crate::plan::{Home, Placement};
 use crate::platform::{Event, Platform, Ticks};
 use crate::sync::atomic::Ordering;
-use crate::team::{Place, share};
-use crate::tensor::{Tile, View};
+use crate::team::{Place, share, shares_rows};
+use crate::tensor::{Hwc, Region, Tile, View};
 use crate::topology::{ClusterId, CoreId};
 
 /// Tells when a core leaves its work by a panic; forgotten when it leaves in good order.
@@ -23,6 +23,24 @@ impl<P: Platform> Drop for Presence<'_, '_, P> {
     fn drop(&mut self) {
         let layer = self.team.load.progress.layer.load(Ordering::Relaxed) as u16;
         self.pipeline.fail(RunError::Died { core: self.core, layer });
+    }
+}
+
+/// A layer, as a team computes it.
+struct Step<'a> {
+    index: u16,
+    layer: &'a Layer,
+    op: &'a Op,
+    output: &'a Tensor,
+}
+
+impl Step<'_> {
+    fn hwc(&self) -> Hwc {
+        self.output.layout.hwc
+    }
+
+    fn share<P: Platform>(&self, team: &TeamState<'_, P>, member: usize) -> Region {
+        share(self.hwc(), self.op.split(), member, team.team.cores())
     }
 }
 
@@ -145,15 +163,25 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     /// stops before the end.
     fn run_stage(&self, team: &TeamState<'a, P>, member: usize) -> Option<()> {
         let stage = self.plan.stages.get(team.stage)?;
-        for index in stage.layers.clone() {
-            let started = P::now();
-            if member == 0 {
-                team.load.progress.begin(index, started);
+        let mut layers = stage.layers.clone();
+        while let Some(index) = layers.next() {
+            if let Some(first) = self.layer(team, index) {
+                let all = first.share(team, member);
+                match layers.clone().next().and_then(|next| self.interleaved(team, &first, next)) {
+                    Some((second, rows)) => {
+                        for start in all.rows.clone().step_by(rows) {
+                            let rows = start..start.saturating_add(rows).min(all.rows.end);
+                            for layer in [&first, &second] {
+                                let channels = 0..layer.hwc().c as usize;
+                                let region = Region { rows: rows.clone(), channels };
+                                self.run_layer(team, member, layer, region);
+                            }
+                        }
+                        layers.next();
+                    }
+                    None => self.run_layer(team, member, &first, all),
+                }
             }
-            if let Some(layer) = self.model.layers.get(usize::from(index)) {
-                self.run_layer(team, member, index, layer);
-            }
-            P::after_layer(index, started);
             team.team.barrier(member, || {
                 let next = self.watch();
                 (!self.is_stopped()).then_some(next)
@@ -162,15 +190,53 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         Some(())
     }
 
-    /// This member's share of one layer.
-    fn run_layer(&self, team: &TeamState<'a, P>, member: usize, index: u16, layer: &Layer) {
+    fn layer(&self, team: &TeamState<'a, P>, index: u16) -> Option<Step<'a>> {
+        let layer = self.model.layers.get(usize::from(index))?;
+        let op = self.model.op(team.kernels.path, index)?;
+        Some(Step { index, layer, op, output: self.model.tensor(layer.output)? })
+    }
+
+    /// The layer `next` and a number of rows, where each member can compute so many of the layer
+    /// `first`, then the same of `next`, and so on, without the others: `next` needs no more of
+    /// `first`, members share both by rows, and nothing that `first` reads lies where `next`
+    /// writes.
+    fn interleaved(
+        &self,
+        team: &TeamState<'a, P>,
+        first: &Step<'a>,
+        next: u16,
+    ) -> Option<(Step<'a>, usize)> {
+        let rows = self.model.rows_at_once(team.kernels.path, first.index)?;
+        let second = self.layer(team, next).filter(|_| P::INTERLEAVES)?;
+        let cores = team.team.cores();
+        let by_rows = |step: &Step<'_>| shares_rows(step.hwc(), step.op.split(), cores);
+        let mut inputs = first.layer.inputs.iter().map(|&input| self.model.tensor(input));
+        let is_possible = by_rows(first)
+            && by_rows(&second)
+            && first.hwc().h == second.hwc().h
+            && inputs.all(|input| self.are_apart(input, second.output) == Some(true));
+        is_possible.then(|| (second, usize::from(rows.get())))
+    }
+
+    /// Computes `region` of a layer's output, of the member's share.
+    fn run_layer(
+        &self,
+        team: &TeamState<'a, P>,
+        member: usize,
+        step: &Step<'_>,
+        region: Region,
+    ) {
+        let started = P::now();
+        if member == 0 {
+            team.load.progress.begin(step.index, started);
+        }
+        self.compute(team, step, region);
+        P::after_layer(step.index, started);
+    }
+
+    fn compute(&self, team: &TeamState<'a, P>, step: &Step<'_>, region: Region) {
         let table: &KernelTable = team.kernels;
-        let (Some(op), Some(output)) =
-            (self.model.op(table.path, index), self.model.tensor(layer.output))
-        else {
-            return;
-        };
-        let region = share(output.layout.hwc, op.split(), member, team.team.cores());
+        let Step { layer, op, output, .. } = *step;
         if region.rows.is_empty() || region.channels.is_empty() {
             return;
         }
@@ -183,7 +249,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             // lie in other storages (checked for the model), and storages needed by the same
             // layer do not overlap (checked for the plan), but for an input under the output
             // of an operator that works in place, whose elements only the member reads that
-            // writes them.
+            // writes them. Of two layers without a barrier between them, the second reads rows
+            // of the first that the same member wrote, and writes where the first does not read
+            // (`interleaved`).
             Some(unsafe { team.team.cells(place, extent) })
         };
         let mut inputs = Vec::new();
@@ -199,7 +267,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             #[cfg(feature = "check-kernels")]
             // SAFETY: `run_core` has asked the table whether this core can execute it.
             if !unsafe { crate::kernels::check::run(table, op, &self.model.weights, &io) } {
-                self.fail(RunError::Differs { path: table.path, layer: index });
+                self.fail(RunError::Differs { path: table.path, layer: step.index });
             }
             #[cfg(not(feature = "check-kernels"))]
             // SAFETY: as above.
@@ -207,6 +275,17 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 table.run(op, &self.model.weights, &io);
             }
         }
+    }
+
+    /// Whether the storages of two tensors have no byte in common.
+    fn are_apart(&self, a: Option<&Tensor>, b: &Tensor) -> Option<bool> {
+        let bytes = |tensor: &Tensor| {
+            let Placement { home, offset } = self.plan.placement(tensor.storage)?;
+            let len = *self.model.storages.get(usize::from(tensor.storage.0))?;
+            Some((home, offset, offset.checked_add(len)?))
+        };
+        let ((home, start, end), (other_home, other_start, other_end)) = (bytes(a?)?, bytes(b)?);
+        Some(home != other_home || end <= other_start || other_end <= start)
     }
 
     fn place(&self, tensor: &Tensor) -> Option<Place> {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
+use core::num::NonZero;
 use core::ops::Deref;
 
 use serde::{Deserialize, Serialize};
@@ -347,6 +348,18 @@ impl<'a> ModelTables<'a> {
     pub fn op(&self, path: Path, layer: u16) -> Option<&'a Op> {
         let set = self.paths.iter().position(|&p| p == path)?;
         self.ops.get(set.checked_mul(self.layers.len())?.checked_add(layer.into())?)
+    }
+
+    /// Rows of layer `layer` after which the next layer can go on with them, because it is a
+    /// pointwise convolution of them; `None` where it needs others, and where nothing is won.
+    #[must_use]
+    pub fn rows_at_once(&self, path: Path, layer: u16) -> Option<NonZero<u16>> {
+        let Op::PackedDepthwiseConv2d(depthwise) = self.op(path, layer)? else { return None };
+        let Op::PackedConv2d(next) = self.op(path, layer.checked_add(1)?)? else { return None };
+        let mut layers = self.layers.iter().skip(layer.into());
+        let (first, second) = (layers.next()?, layers.next()?);
+        let reads = second.inputs.first() == Some(&first.output);
+        NonZero::new(depthwise.rows_at_once).filter(|_| reads && next.window.is_pointwise())
     }
 
     /// Multiply-accumulates of layer `layer`.

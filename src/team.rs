@@ -24,24 +24,35 @@ use crate::tensor::{Hwc, Region, Split};
 pub fn share(output: Hwc, split: Split, member: usize, cores: usize) -> Region {
     let (h, c) = (output.h as usize, output.c as usize);
     let cores = cores.max(1);
-    let step = match split {
-        Split::Rows => c.max(1),
-        Split::RowsOrChannels { step } => usize::from(step.max(1)),
-    };
-    let steps = c.div_ceil(step);
-    // Largest parts, as fractions of the output: rows / h against channels / c.
-    let by_rows = h.div_ceil(cores).saturating_mul(c);
-    let by_channels = steps.div_ceil(cores).saturating_mul(step).min(c).saturating_mul(h);
     let part = |n: usize| {
         let at = |i: usize| n.saturating_mul(i).checked_div(cores).unwrap_or(0);
         at(member.min(cores))..at(member.saturating_add(1).min(cores))
     };
-    if by_channels.saturating_mul(8) <= by_rows.saturating_mul(7) {
-        let steps = part(steps);
-        let end = |i: usize| i.saturating_mul(step).min(c);
-        Region { rows: 0..h, channels: end(steps.start)..end(steps.end) }
-    } else {
-        Region { rows: part(h), channels: 0..c }
+    if shares_rows(output, split, cores) {
+        return Region { rows: part(h), channels: 0..c };
+    }
+    let step = step(output, split);
+    let steps = part(c.div_ceil(step));
+    let end = |i: usize| i.saturating_mul(step).min(c);
+    Region { rows: 0..h, channels: end(steps.start)..end(steps.end) }
+}
+
+/// Whether a [`share`] of `output` is rows.
+pub(crate) fn shares_rows(output: Hwc, split: Split, cores: usize) -> bool {
+    let (h, c) = (output.h as usize, output.c as usize);
+    let cores = cores.max(1);
+    let step = step(output, split);
+    // Largest parts, as fractions of the output: rows / h against channels / c.
+    let by_rows = h.div_ceil(cores).saturating_mul(c);
+    let by_channels = c.div_ceil(step).div_ceil(cores).saturating_mul(step).min(c);
+    by_channels.saturating_mul(h).saturating_mul(8) > by_rows.saturating_mul(7)
+}
+
+/// Channels that stay together.
+fn step(output: Hwc, split: Split) -> usize {
+    match split {
+        Split::Rows => (output.c as usize).max(1),
+        Split::RowsOrChannels { step } => usize::from(step.max(1)),
     }
 }
 

@@ -375,6 +375,7 @@ fn depthwise(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         weight_zero_point: zero_point(noise),
         fast,
         full_range,
+        rows_at_once: 0,
         weights,
         columns: section.numbers(&numbers),
         output: output(noise),

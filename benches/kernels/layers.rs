@@ -226,6 +226,7 @@ impl Shape {
                     weight_zero_point: 0,
                     fast: true,
                     full_range: false,
+                    rows_at_once: 0,
                     weights: section.codes(weights),
                     columns: section.columns(path, widths, packing.parameters),
                     output,

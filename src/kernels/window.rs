@@ -64,6 +64,12 @@ impl Window {
         }
     }
 
+    /// Whether every output sees the one input at its place.
+    #[must_use]
+    pub fn is_pointwise(&self) -> bool {
+        (self.taps, self.stride, self.pad) == ([1, 1], [1, 1], [0, 0])
+    }
+
     /// The input row that tap 0 of output row `y` sees; negative above the image.
     /// With `axis` 1 the same for columns.
     fn origin(&self, axis: usize, at: usize) -> i64 {

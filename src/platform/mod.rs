@@ -35,14 +35,18 @@ pub trait Platform: Send + Sync + 'static {
     /// What cores wait on.
     type Event: Event;
 
+    /// Whether a core may compute rows of a layer as soon as it has those of the layer before that
+    /// they need. Not where layers are timed one by one.
+    const INTERLEAVES: bool = true;
+
     /// Monotonic time, comparable between cores.
     fn now() -> Ticks;
 
     /// Ticks per second.
     fn tick_hz() -> u64;
 
-    /// Called by a core that has done its share of the layer `layer` since `started`. A platform
-    /// may keep a record here, or emulate a slower core by letting time pass.
+    /// Called by a core that has done its share of the layer `layer` since `started`, or some rows
+    /// of that if it [interleaves](Self::INTERLEAVES). A platform may keep a record here, or emulate a slower core by letting time pass.
     fn after_layer(layer: u16, started: Ticks) {
         let _ = (layer, started);
     }

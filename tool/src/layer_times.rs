@@ -47,6 +47,7 @@ thread_local! {
 impl Platform for Recording {
     type Relax = Yield;
     type Event = ParkingEvent;
+    const INTERLEAVES: bool = false;
 
     fn now() -> Ticks {
         Hosted::now()

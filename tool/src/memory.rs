@@ -89,7 +89,8 @@ fn assign(
     let mut sizes = Vec::new();
     for (memory, items) in memories.iter().enumerate() {
         let home = if memory == 0 { Home::Slot } else { Home::Arena };
-        let packing = pack(items);
+        let packings = [pack(&prolonged(model, items)), pack(items)];
+        let packing = packings.into_iter().min_by_key(|packing| packing.size)?;
         for (item, &offset) in items.iter().zip(&packing.offsets) {
             for &storage in &item.storages {
                 placements[storage] = Placement { home, offset: offset as u32 };
@@ -118,6 +119,34 @@ fn join(model: &Model<'_>, items: &mut Vec<Item>) {
             items.remove(at);
         }
     }
+}
+
+/// The items, of which what a layer reads lives on during the next one where the two can be
+/// computed [by turns](Model::rows_at_once), which they are if it is not overwritten. Not where
+/// that makes the largest live set larger.
+fn prolonged(model: &Model<'_>, items: &[Item]) -> Vec<Item> {
+    let live = |layer: u16| -> u64 {
+        let lives = |item: &&Item| item.lifetime.first <= layer && layer <= item.lifetime.last;
+        items.iter().filter(lives).map(|item| item.bytes).sum()
+    };
+    let most = (0..model.layers.len() as u16).map(live).max().unwrap_or(0);
+    let mut longer = items.to_vec();
+    for (index, layer) in (0u16..).zip(model.layers) {
+        if model.paths.iter().all(|&path| model.rows_at_once(path, index).is_none()) {
+            continue;
+        }
+        let read = |storage: usize| {
+            let mut inputs = layer.inputs.iter().filter_map(|&input| model.storage_of(input));
+            inputs.any(|input| usize::from(input.0) == storage)
+        };
+        for item in &mut longer {
+            let ends = item.lifetime.last == index && item.storages.iter().any(|&s| read(s));
+            if ends && live(index + 1) + item.bytes <= most {
+                item.lifetime.last = index + 1;
+            }
+        }
+    }
+    longer
 }
 
 /// A storage to be placed, or several of the same size, each written over the one before.

@@ -44,6 +44,16 @@ impl PackTarget {
     const fn block_bytes(self) -> u32 {
         self.l2_bytes / 2
     }
+
+    /// Rows of `output` that stay in the cache while they are the input of what follows, beside
+    /// its filters and its output.
+    fn rows_at_once(self, output: Hwc) -> u16 {
+        let row = output.w.saturating_mul(output.c).max(1);
+        let rows = (self.l2_bytes / 8 / row).max(1);
+        // As many in each part.
+        let parts = output.h.div_ceil(rows).max(1);
+        u16::try_from(output.h.div_ceil(parts)).unwrap_or(u16::MAX)
+    }
 }
 
 /// A network with the parameters of some paths.
@@ -83,8 +93,8 @@ pub fn pack<'a>(network: &'a Network, targets: &[PackTarget]) -> Result<Packed<'
     let paths = targets.iter().map(|target| target.path).collect();
     let mut packed = Packed { network, paths, ops: Vec::new(), sections: vec![tables.clone()] };
     for (number, target) in (1..).zip(targets) {
-        let (path, block_bytes) = (target.path, target.block_bytes());
-        let mut packer = Packer { network, path, block_bytes, section: Section::new(number) };
+        let (path, target) = (target.path, *target);
+        let mut packer = Packer { network, path, target, section: Section::new(number) };
         for (index, op) in network.ops.iter().enumerate() {
             packed.ops.push(packer.op(index, op)?);
         }
@@ -96,7 +106,7 @@ pub fn pack<'a>(network: &'a Network, targets: &[PackTarget]) -> Result<Packed<'
 struct Packer<'a> {
     network: &'a Network,
     path: Path,
-    block_bytes: u32,
+    target: PackTarget,
     section: Section,
 }
 
@@ -288,7 +298,7 @@ impl Packer<'_> {
         op.panel_groups = panel_groups;
         let Some(depth) = op.stored_depth(&packing, dense.depth) else { return Ok(None) };
         let panel_bytes = depth.saturating_mul(packing.columns).max(1);
-        op.block = (self.block_bytes / panel_bytes).clamp(1, u16::MAX.into()) as u16;
+        op.block = (self.target.block_bytes() / panel_bytes).clamp(1, u16::MAX.into()) as u16;
         op.weights = self.section.codes(&weights)?;
         op.columns = self.section.integers(&columns.table(self.path, &packing, dense))?;
         Ok(Some(Op::PackedConv2d(op)))
@@ -355,6 +365,7 @@ impl Packer<'_> {
             weight_zero_point: conv.weight_zero_point,
             fast: columns.fast,
             full_range,
+            rows_at_once: self.target.rows_at_once(output),
             weights: self.section.codes(&packed)?,
             columns: self.section.integers(&table)?,
             output: conv.requantize.output,

@@ -81,6 +81,7 @@ thread_local! {
 impl Platform for Tracing {
     type Relax = Yield;
     type Event = ParkingEvent;
+    const INTERLEAVES: bool = false;
 
     fn now() -> Ticks {
         Hosted::now()

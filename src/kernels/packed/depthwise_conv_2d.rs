@@ -79,6 +79,9 @@ pub struct PackedDepthwiseConv2d {
     pub fast: bool,
     /// A weight is -128, so that two products do not fit 16 bits.
     pub full_range: bool,
+    /// Rows after which a pointwise convolution of them is computed, while they are in the cache;
+    /// 0 where all rows are computed first.
+    pub rows_at_once: u16,
     /// Filters in the order of [`DepthwisePacking`].
     pub weights: Span<i8>,
     /// Per block: the bias of each channel, the mantissa of each, the shift of each, and what
