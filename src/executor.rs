@@ -219,13 +219,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// Computes `region` of a layer's output, of the member's share.
-    fn run_layer(
-        &self,
-        team: &TeamState<'a, P>,
-        member: usize,
-        step: &Step<'_>,
-        region: Region,
-    ) {
+    fn run_layer(&self, team: &TeamState<'a, P>, member: usize, step: &Step<'_>, region: Region) {
         let started = P::now();
         if member == 0 {
             team.load.progress.begin(step.index, started);

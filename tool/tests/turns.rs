@@ -145,9 +145,8 @@ fn memory_is_left_for_turns_where_there_is_some() {
     let packed = pack(&network, &[Path::Neon.into()]).unwrap();
     let model = packed.check().unwrap();
     let machine = Machine { clusters: vec![HostCluster::new("cpu", vec![0])] };
-    let plan = Planner::new(&model, Path::Neon)
-        .plan(&Partition::one_core(), &machine, Some(1))
-        .unwrap();
+    let plan =
+        Planner::new(&model, Path::Neon).plan(&Partition::one_core(), &machine, Some(1)).unwrap();
     assert_eq!(plan.tables().arena_bytes() as u64, largest_live_set(&model));
     let bytes = |tensor| {
         let storage = usize::from(model.storage_of(tensor).unwrap().0);

@@ -103,19 +103,23 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
             };
             for y in (first_row..rows.end).take(nearby) {
                 let row = Row::new(&image, y);
-                let mut to = written.as_ptr().wrapping_add(
-                    (y - rows.start) * row_step + channel - channels.start,
-                );
+                let mut to = written
+                    .as_ptr()
+                    .wrapping_add((y - rows.start) * row_step + channel - channels.start);
                 let mut x = columns.start;
                 for part in 0..parts {
                     let count = least + usize::from(part < longer);
                     let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
                     if is_near {
                         // SAFETY: the rows are those of the image.
-                        unsafe { near::compute(&row, x, count, &filter, &finish.biases, &mut sums) };
+                        unsafe {
+                            near::compute(&row, x, count, &filter, &finish.biases, &mut sums)
+                        };
                     } else {
                         // SAFETY: as above.
-                        unsafe { compute(&row, x, count, taps, &filter, &finish.biases, &mut sums) };
+                        unsafe {
+                            compute(&row, x, count, taps, &filter, &finish.biases, &mut sums)
+                        };
                     }
                     for (first, pair) in (0..).step_by(2).zip(sums.as_chunks::<2>().0) {
                         if first >= count {

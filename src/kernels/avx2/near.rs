@@ -62,8 +62,7 @@ pub(super) unsafe fn compute(
     unsafe { compute(row, x, filter, biases, sums) }
 }
 
-type Compute =
-    unsafe fn(&Row<'_>, usize, &[Halves; PAIRS.len()], &Halves, &mut [Halves; TOGETHER]);
+type Compute = unsafe fn(&Row<'_>, usize, &[Halves; PAIRS.len()], &Halves, &mut [Halves; TOGETHER]);
 
 fn of_count<const STRIDE: usize, const LEN: usize, const EDGE: bool>(count: usize) -> Compute {
     match count {
