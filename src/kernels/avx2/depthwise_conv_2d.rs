@@ -70,11 +70,7 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
     let taps = taps.as_chunks().0.get(..count.div_ceil(2)).unwrap_or_default();
     let is_near = near::fits(window);
     let mut filter = [[_mm256_setzero_si256(); 2]; MAX_PAIRS];
-    let codes = Codes::new(params.output);
     let (rows, columns, channels) = (io.output.rows(), io.output.columns(), io.output.channels());
-    let together = if is_near { TOGETHER } else { 2 };
-    let parts = columns.len().div_ceil(together).max(1);
-    let (least, longer) = (columns.len() / parts, columns.len() % parts);
     let nearby = NEARBY / (steps[0] * usize::from(window.stride[0])).max(1) + 1;
 
     for first_row in rows.clone().step_by(nearby) {
@@ -101,40 +97,63 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
                 padding: &[params.input_zero_point; CHANNELS],
                 len: (channels.end - channel).min(CHANNELS),
             };
+            let codes = Codes::new(params.output);
+            let block = Block { image, filter: &filter, taps, is_near, finish, codes };
+            let to = written.as_ptr().wrapping_add(channel - channels.start);
             for y in (first_row..rows.end).take(nearby) {
-                let row = Row::new(&image, y);
-                let mut to = written
-                    .as_ptr()
-                    .wrapping_add((y - rows.start) * row_step + channel - channels.start);
-                let mut x = columns.start;
-                for part in 0..parts {
-                    let count = least + usize::from(part < longer);
-                    let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
-                    if is_near {
-                        // SAFETY: the rows are those of the image.
-                        unsafe {
-                            near::compute(&row, x, count, &filter, &finish.biases, &mut sums)
-                        };
-                    } else {
-                        // SAFETY: as above.
-                        unsafe {
-                            compute(&row, x, count, taps, &filter, &finish.biases, &mut sums)
-                        };
-                    }
-                    for (first, pair) in (0..).step_by(2).zip(sums.as_chunks::<2>().0) {
-                        if first >= count {
-                            break;
-                        }
-                        let codes = codes.between([finish.steps(pair[0]), finish.steps(pair[1])]);
-                        for codes in codes.into_iter().take(count - first) {
-                            // SAFETY: cells of this core's share.
-                            unsafe { vector::store(to, codes, image.len) };
-                            to = to.wrapping_add(step);
-                        }
-                    }
-                    x += count;
+                let to = to.wrapping_add((y - rows.start) * row_step);
+                // SAFETY: the image is the input's; cells of this core's share.
+                unsafe { block.compute_row(y, &columns, to, step) };
+            }
+        }
+    }
+}
+
+/// A block of channels.
+struct Block<'a, S> {
+    image: Image<'a>,
+    filter: &'a [Halves],
+    /// The taps of the filter in turn, which are not used for those that are near.
+    taps: &'a [[Tap; 2]],
+    is_near: bool,
+    finish: Finish<S>,
+    codes: Codes,
+}
+
+impl<S: Sequence> Block<'_, S> {
+    /// Computes a row of the output, of which the first pixel goes to `to`, and each other `step`
+    /// bytes behind the one before.
+    ///
+    /// # Safety
+    ///
+    /// The image is readable, and pixels are writable for the channels.
+    #[target_feature(enable = "avx2")]
+    unsafe fn compute_row(&self, y: usize, columns: &Range<usize>, mut to: *mut i8, step: usize) {
+        let Self { image, filter, taps, is_near, finish, codes } = self;
+        let row = Row::new(image, y);
+        let together = if *is_near { TOGETHER } else { 2 };
+        let parts = columns.len().div_ceil(together).max(1);
+        let (least, longer) = (columns.len() / parts, columns.len() % parts);
+        let mut x = columns.start;
+        for part in 0..parts {
+            let count = least + usize::from(part < longer);
+            let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
+            if *is_near {
+                // SAFETY: the caller's promise.
+                unsafe { near::compute(&row, x, count, filter, &finish.biases, &mut sums) };
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { compute(&row, x, count, taps, filter, &finish.biases, &mut sums) };
+            }
+            for (first, pair) in (0..count).step_by(2).zip(sums.as_chunks::<2>().0) {
+                let codes = codes.between([finish.steps(pair[0]), finish.steps(pair[1])]);
+                for codes in codes.into_iter().take(count - first) {
+                    // SAFETY: the caller's promise.
+                    unsafe { vector::store(to, codes, image.len) };
+                    to = to.wrapping_add(step);
                 }
             }
+            x += count;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! row are pairs of an even column and the next, so that for every second output, of stride 1, a
 //! pair begins one column to the left of its window.
 // Loops over indices that are constants once unrolled: iterators put the vectors into memory.
-#![allow(clippy::needless_range_loop)]
+#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
 
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -95,36 +95,32 @@ unsafe fn compute_outputs<
     let padding = _mm256_set1_epi16(padding[0].into());
     let offset = window.source(1, x, 0).wrapping_mul(to_pixel);
     let [a, b, c] = row.lines;
-    let mut block = Block::<COUNT, STRIDE, LEN, EDGE> {
+    let mut strip = Strip::<COUNT, STRIDE, LEN, EDGE> {
         rows: [a.wrapping_add(offset), b.wrapping_add(offset), c.wrapping_add(offset)],
         step: to_pixel,
-        len: if LEN > 0 { LEN } else { len },
+        len,
         inside: row.inside.clone(),
         inside_across: row.columns(x),
         padding,
-        even: padding,
         sums: [*biases; COUNT],
     };
     // SAFETY: the caller's promise.
-    unsafe {
-        block.add_column::<0>(filter);
-        block.add_column::<1>(filter);
-        block.add_column::<2>(filter);
-        block.add_column::<3>(filter);
-        block.add_column::<4>(filter);
-        block.add_column::<5>(filter);
-        block.add_column::<6>(filter);
-        block.add_column::<7>(filter);
-        block.add_column::<8>(filter);
-        block.add_column::<9>(filter);
-    }
+    unsafe { strip.add_columns::<0>(filter) };
+    // SAFETY: as above.
+    unsafe { strip.add_columns::<2>(filter) };
+    // SAFETY: as above.
+    unsafe { strip.add_columns::<4>(filter) };
+    // SAFETY: as above.
+    unsafe { strip.add_columns::<6>(filter) };
+    // SAFETY: as above.
+    unsafe { strip.add_columns::<8>(filter) };
     for o in 0..COUNT {
-        sums[o] = block.sums[o];
+        sums[o] = strip.sums[o];
     }
 }
 
-/// What is computed at once.
-struct Block<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool> {
+/// Outputs side by side.
+struct Strip<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool> {
     /// Rows of the image, from the first column under the first window on.
     rows: [*const i8; 3],
     /// Bytes from a column to the next.
@@ -135,54 +131,45 @@ struct Block<const COUNT: usize, const STRIDE: usize, const LEN: usize, const ED
     /// Which columns do.
     inside_across: Range<usize>,
     padding: __m256i,
-    /// The last row in the last even column.
-    even: __m256i,
     sums: [Halves; COUNT],
 }
 
 impl<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool>
-    Block<COUNT, STRIDE, LEN, EDGE>
+    Strip<COUNT, STRIDE, LEN, EDGE>
 {
-    /// Adds the products of a column.
+    /// Adds the products of column `EVEN` and of the next.
     ///
     /// # Safety
     ///
     /// As [`compute`].
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn add_column<const COLUMN: usize>(&mut self, filter: &[Halves; PAIRS.len()]) {
+    unsafe fn add_columns<const EVEN: usize>(&mut self, filter: &[Halves; PAIRS.len()]) {
         let last = (COUNT - 1) * STRIDE + 2;
-        if COLUMN > (last | 1) {
+        if EVEN > last {
             return;
         }
-        let len = if LEN > 0 { LEN } else { self.len };
-        let mut inputs = [self.padding; 3];
-        if COLUMN <= last && (!EDGE || self.inside_across.contains(&COLUMN)) {
-            for down in 0..3 {
-                if !EDGE || self.inside.contains(&down) {
-                    let pixel = self.rows[down].wrapping_add(COLUMN * self.step);
-                    // SAFETY: inside the image.
-                    inputs[down] = unsafe { load(pixel, len) };
-                }
+        let mut last_row = [self.padding; 2];
+        for odd in 0..2 {
+            let column = EVEN + odd;
+            if column > last {
+                break;
             }
-        }
-        if COLUMN <= last {
-            let pairs = unpacked(inputs[0], inputs[1]);
+            // SAFETY: the caller's promise.
+            let [first, second, third] = unsafe { self.load_column(column) };
+            last_row[odd] = third;
+            let pairs = unpacked(first, second);
             for o in 0..COUNT {
-                let tap = COLUMN.wrapping_sub(o * STRIDE);
+                let tap = column.wrapping_sub(o * STRIDE);
                 if tap < 3 {
                     add_products(&mut self.sums[o], pairs, &filter[tap]);
                 }
             }
         }
-        if COLUMN % 2 == 0 {
-            self.even = inputs[2];
-            return;
-        }
-        let pairs = unpacked(self.even, inputs[2]);
+        let pairs = unpacked(last_row[0], last_row[1]);
         for o in 0..COUNT {
             // From the window to the pair.
-            let taps = match (COLUMN - 1).wrapping_sub(o * STRIDE) {
+            let taps = match EVEN.wrapping_sub(o * STRIDE) {
                 0 => &filter[3],
                 2 => &filter[4],
                 usize::MAX => &filter[5],
@@ -191,5 +178,28 @@ impl<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool
             };
             add_products(&mut self.sums[o], pairs, taps);
         }
+    }
+
+    /// The three rows of a column.
+    ///
+    /// # Safety
+    ///
+    /// As [`compute`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_column(&self, column: usize) -> [__m256i; 3] {
+        let len = if LEN > 0 { LEN } else { self.len };
+        let mut inputs = [self.padding; 3];
+        if EDGE && !self.inside_across.contains(&column) {
+            return inputs;
+        }
+        for down in 0..3 {
+            if !EDGE || self.inside.contains(&down) {
+                let pixel = self.rows[down].wrapping_add(column * self.step);
+                // SAFETY: inside the image.
+                inputs[down] = unsafe { load(pixel, len) };
+            }
+        }
+        inputs
     }
 }
