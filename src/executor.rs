@@ -169,8 +169,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
                 let all = first.share(team, member);
                 match layers.clone().next().and_then(|next| self.interleaved(team, &first, next)) {
                     Some((second, rows)) => {
-                        for start in all.rows.clone().step_by(rows) {
+                        let mut start = all.rows.start;
+                        while start < all.rows.end {
                             let rows = start..start.saturating_add(rows).min(all.rows.end);
+                            start = rows.end;
                             for layer in [&first, &second] {
                                 let channels = 0..layer.hwc().c as usize;
                                 let region = Region { rows: rows.clone(), channels };
@@ -206,12 +208,13 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         first: &Step<'a>,
         next: u16,
     ) -> Option<(Step<'a>, usize)> {
-        let rows = self.model.rows_at_once(team.kernels.path, first.index)?;
         let second = self.layer(team, next).filter(|_| P::INTERLEAVES)?;
+        let rows = first.op.rows_at_once(second.op)?;
         let cores = team.team.cores();
         let by_rows = |step: &Step<'_>| shares_rows(step.hwc(), step.op.split(), cores);
         let mut inputs = first.layer.inputs.iter().map(|&input| self.model.tensor(input));
-        let is_possible = by_rows(first)
+        let is_possible = second.layer.follows(first.layer)
+            && by_rows(first)
             && by_rows(&second)
             && first.hwc().h == second.hwc().h
             && inputs.all(|input| self.are_apart(input, second.output) == Some(true));
@@ -219,6 +222,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// Computes `region` of a layer's output, of the member's share.
+    // Once in the program: it is most of this module.
+    #[inline(never)]
     fn run_layer(&self, team: &TeamState<'a, P>, member: usize, step: &Step<'_>, region: Region) {
         let started = P::now();
         if member == 0 {

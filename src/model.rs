@@ -50,6 +50,14 @@ pub struct Layer {
     pub source: u16,
 }
 
+impl Layer {
+    /// Whether the first of what it reads is what `before` writes.
+    #[must_use]
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        self.inputs.first() == Some(&before.output)
+    }
+}
+
 /// The element type a program sees at an input or output of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -350,16 +358,15 @@ impl<'a> ModelTables<'a> {
         self.ops.get(set.checked_mul(self.layers.len())?.checked_add(layer.into())?)
     }
 
-    /// Rows of layer `layer` after which the next layer can go on with them, because it is a
-    /// pointwise convolution of them; `None` where it needs others, and where nothing is won.
+    /// Rows of layer `layer` after which the next can go on with them, see
+    /// [`Op::rows_at_once`]; `None` where it reads something else.
     #[must_use]
     pub fn rows_at_once(&self, path: Path, layer: u16) -> Option<NonZero<u16>> {
-        let Op::PackedDepthwiseConv2d(depthwise) = self.op(path, layer)? else { return None };
-        let Op::PackedConv2d(next) = self.op(path, layer.checked_add(1)?)? else { return None };
-        let mut layers = self.layers.iter().skip(layer.into());
-        let (first, second) = (layers.next()?, layers.next()?);
-        let reads = second.inputs.first() == Some(&first.output);
-        NonZero::new(depthwise.rows_at_once).filter(|_| reads && next.window.is_pointwise())
+        let next = layer.checked_add(1)?;
+        let rows = self.op(path, layer)?.rows_at_once(self.op(path, next)?)?;
+        let layers = [layer, next].map(|layer| self.layers.get(usize::from(layer)));
+        let [Some(first), Some(second)] = layers else { return None };
+        second.follows(first).then_some(rows)
     }
 
     /// Multiply-accumulates of layer `layer`.

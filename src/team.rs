@@ -38,6 +38,7 @@ pub fn share(output: Hwc, split: Split, member: usize, cores: usize) -> Region {
 }
 
 /// Whether a [`share`] of `output` is rows.
+#[inline(never)]
 pub(crate) fn shares_rows(output: Hwc, split: Split, cores: usize) -> bool {
     let (h, c) = (output.h as usize, output.c as usize);
     let cores = cores.max(1);

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 use core::fmt;
+use core::num::NonZero;
 
 use serde::{Deserialize, Serialize};
 
@@ -234,6 +235,17 @@ impl Known {
 }
 
 impl Op {
+    /// Rows of a depthwise convolution after which the pointwise convolution `next` can go on with
+    /// them, if it reads them; `None` where it needs others, and where nothing is won.
+    #[must_use]
+    pub fn rows_at_once(&self, next: &Self) -> Option<NonZero<u16>> {
+        let (Self::PackedDepthwiseConv2d(depthwise), Self::PackedConv2d(next)) = (self, next)
+        else {
+            return None;
+        };
+        NonZero::new(depthwise.rows_at_once).filter(|_| next.window.is_pointwise())
+    }
+
     /// The next of `values`.
     pub(crate) fn read(values: &mut Values<'_>, known: &[Known]) -> Result<Self, ReadError> {
         let number = values.next()?;

@@ -145,11 +145,18 @@ impl<S: Sequence> Block<'_, S> {
                 // SAFETY: the caller's promise.
                 unsafe { compute(&row, x, count, taps, filter, &finish.biases, &mut sums) };
             }
-            for (first, pair) in (0..count).step_by(2).zip(sums.as_chunks::<2>().0) {
-                let codes = codes.between([finish.steps(pair[0]), finish.steps(pair[1])]);
-                for codes in codes.into_iter().take(count - first) {
-                    // SAFETY: the caller's promise.
-                    unsafe { vector::store(to, codes, image.len) };
+            for first in (0..TOGETHER).step_by(2) {
+                if first >= count {
+                    break;
+                }
+                let pair = [finish.steps(sums[first]), finish.steps(sums[first + 1])];
+                let [first_codes, next_codes] = codes.between(pair);
+                // SAFETY: the caller's promise.
+                unsafe { vector::store(to, first_codes, image.len) };
+                to = to.wrapping_add(step);
+                if first + 1 < count {
+                    // SAFETY: as above.
+                    unsafe { vector::store(to, next_codes, image.len) };
                     to = to.wrapping_add(step);
                 }
             }
