@@ -166,22 +166,28 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let mut layers = stage.layers.clone();
         while let Some(index) = layers.next() {
             if let Some(first) = self.layer(team, index) {
-                let all = first.share(team, member);
-                match layers.clone().next().and_then(|next| self.interleaved(team, &first, next)) {
-                    Some((second, rows)) => {
-                        let mut start = all.rows.start;
-                        while start < all.rows.end {
-                            let rows = start..start.saturating_add(rows).min(all.rows.end);
-                            start = rows.end;
-                            for layer in [&first, &second] {
-                                let channels = 0..layer.hwc().c as usize;
-                                let region = Region { rows: rows.clone(), channels };
-                                self.run_layer(team, member, layer, region);
-                            }
-                        }
-                        layers.next();
+                let next = layers.clone().next();
+                let second = next.and_then(|next| self.interleaved(team, &first, next));
+                if second.is_some() {
+                    layers.next();
+                }
+                let last = second.as_ref().map_or(&first, |(second, _)| second);
+                let Region { rows, channels } = last.share(team, member);
+                let (mut start, at_once) =
+                    (rows.start, second.as_ref().map_or(rows.len(), |s| s.1));
+                loop {
+                    let some = start..start.wrapping_add(at_once).min(rows.end);
+                    start = some.end;
+                    if second.is_some() {
+                        let channels = 0..first.hwc().c as usize;
+                        let region = Region { rows: some.clone(), channels };
+                        self.run_layer(team, member, &first, region);
                     }
-                    None => self.run_layer(team, member, &first, all),
+                    let region = Region { rows: some, channels: channels.clone() };
+                    self.run_layer(team, member, last, region);
+                    if start >= rows.end {
+                        break;
+                    }
                 }
             }
             team.team.barrier(member, || {
@@ -200,8 +206,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
 
     /// The layer `next` and a number of rows, where each member can compute so many of the layer
     /// `first`, then the same of `next`, and so on, without the others: `next` needs no more of
-    /// `first`, members share both by rows, and nothing that `first` reads lies where `next`
-    /// writes.
+    /// `first` and is shared by rows, and nothing that `first` reads lies where `next` writes.
     fn interleaved(
         &self,
         team: &TeamState<'a, P>,
@@ -209,15 +214,12 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         next: u16,
     ) -> Option<(Step<'a>, usize)> {
         let second = self.layer(team, next).filter(|_| P::INTERLEAVES)?;
-        let rows = first.op.rows_at_once(second.op)?;
-        let cores = team.team.cores();
-        let by_rows = |step: &Step<'_>| shares_rows(step.hwc(), step.op.split(), cores);
-        let mut inputs = first.layer.inputs.iter().map(|&input| self.model.tensor(input));
+        let rows = first.op.rows_at_once(first.hwc().c, second.op)?;
+        // It has no other input.
+        let read = self.model.tensor(*first.layer.inputs.first()?)?;
         let is_possible = second.layer.follows(first.layer)
-            && by_rows(first)
-            && by_rows(&second)
-            && first.hwc().h == second.hwc().h
-            && inputs.all(|input| self.are_apart(input, second.output) == Some(true));
+            && shares_rows(second.hwc(), second.op.split(), team.team.cores())
+            && self.are_apart(read, second.output)?;
         is_possible.then(|| (second, usize::from(rows.get())))
     }
 
@@ -248,9 +250,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             // lie in other storages (checked for the model), and storages needed by the same
             // layer do not overlap (checked for the plan), but for an input under the output
             // of an operator that works in place, whose elements only the member reads that
-            // writes them. Of two layers without a barrier between them, the second reads rows
-            // of the first that the same member wrote, and writes where the first does not read
-            // (`interleaved`).
+            // writes them. Of two layers without a barrier between them, the second reads rows of
+            // the first that the same member wrote and nothing beyond, and writes where the first
+            // does not read (`interleaved`).
             Some(unsafe { team.team.cells(place, extent) })
         };
         let mut inputs = Vec::new();
@@ -277,13 +279,14 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     }
 
     /// Whether the storages of two tensors have no byte in common.
-    fn are_apart(&self, a: Option<&Tensor>, b: &Tensor) -> Option<bool> {
+    fn are_apart(&self, a: &Tensor, b: &Tensor) -> Option<bool> {
         let bytes = |tensor: &Tensor| {
             let Placement { home, offset } = self.plan.placement(tensor.storage)?;
             let len = *self.model.storages.get(usize::from(tensor.storage.0))?;
-            Some((home, offset, offset.checked_add(len)?))
+            // Inside its memory, as the plan was checked.
+            Some((home, offset, offset.wrapping_add(len)))
         };
-        let ((home, start, end), (other_home, other_start, other_end)) = (bytes(a?)?, bytes(b)?);
+        let ((home, start, end), (other_home, other_start, other_end)) = (bytes(a)?, bytes(b)?);
         Some(home != other_home || end <= other_start || other_end <= start)
     }
 

@@ -43,10 +43,10 @@ pub(crate) fn shares_rows(output: Hwc, split: Split, cores: usize) -> bool {
     let (h, c) = (output.h as usize, output.c as usize);
     let cores = cores.max(1);
     let step = step(output, split);
-    // Largest parts, as fractions of the output: rows / h against channels / c.
-    let by_rows = h.div_ceil(cores).saturating_mul(c);
-    let by_channels = c.div_ceil(step).div_ceil(cores).saturating_mul(step).min(c);
-    by_channels.saturating_mul(h).saturating_mul(8) > by_rows.saturating_mul(7)
+    // Largest parts, as fractions of the output: rows / h against channels / c. Each has 32 bits.
+    let by_rows = h.div_ceil(cores).wrapping_mul(c);
+    let by_channels = c.div_ceil(step).div_ceil(cores).wrapping_mul(step).min(c);
+    by_channels.wrapping_mul(h).wrapping_mul(8) > by_rows.wrapping_mul(7)
 }
 
 /// Channels that stay together.
