@@ -15,6 +15,7 @@ pub(crate) struct Machine;
 impl Platform for Machine {
     type Relax = Yield;
     type Event = WfeEvent;
+    const INTERLEAVES: bool = !cfg!(feature = "trace");
 
     fn now() -> Ticks {
         BareMetal::now()

@@ -111,13 +111,14 @@ impl Report {
         last.split_once("hash ").map(|(_, hash)| hash)
     }
 
-    /// The number of guest instructions of `what`: `frame`, or `layer N`.
+    /// The number of guest instructions of `what`: `frame`, or `layer N`, of which some rows may be
+    /// told at a time.
     pub(crate) fn cycles(&self, what: &str) -> Option<u64> {
         let value = |line: &String| {
             let rest = line.strip_prefix(what)?.strip_prefix(": ")?;
             rest.strip_suffix(" cycles")?.parse().ok()
         };
-        self.lines.iter().find_map(value)
+        self.lines.iter().filter_map(value).reduce(|all, some| all + some)
     }
 }
 
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        let text = "self-test: ok\nlayer 0: 12 cycles\nlayer 1: 34 cycles\nframe: 50 cycles\n\
+        let text = "self-test: ok\nlayer 0: 12 cycles\nlayer 1: 30 cycles\nlayer 1: 4 cycles\n\
+                    frame: 50 cycles\n\
                     frames 8, hash c3c87531\nexit: ok (0)";
         let report = Report { code: 0, lines: text.lines().map(str::to_owned).collect() };
         assert_eq!(report.hash(), Some("c3c87531"));
