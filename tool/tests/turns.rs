@@ -14,7 +14,7 @@ use pipeit_tool::artefact::OwnedPlan;
 use pipeit_tool::import::tflite;
 use pipeit_tool::interpreter::Interpreter;
 use pipeit_tool::lower::lower;
-use pipeit_tool::memory::{largest_live_set, lifetimes};
+use pipeit_tool::memory::lifetimes;
 use pipeit_tool::noise::Noise;
 use pipeit_tool::pack::{PackTarget, pack};
 use pipeit_tool::partition::Partition;
@@ -136,30 +136,4 @@ fn layers_take_turns_where_nothing_is_overwritten() {
             }
         }
     }
-}
-
-#[test]
-fn memory_is_left_for_turns_where_there_is_some() {
-    let file = Architecture::named("mobilenet_v1").unwrap().tflite(0, &mut || {});
-    let network = lower(&tflite(&file).unwrap()).unwrap();
-    let packed = pack(&network, &[Path::Neon.into()]).unwrap();
-    let model = packed.check().unwrap();
-    let machine = Machine { clusters: vec![HostCluster::new("cpu", vec![0])] };
-    let plan =
-        Planner::new(&model, Path::Neon).plan(&Partition::one_core(), &machine, Some(1)).unwrap();
-    assert_eq!(plan.tables().arena_bytes() as u64, largest_live_set(&model));
-    let bytes = |tensor| {
-        let storage = usize::from(model.storage_of(tensor).unwrap().0);
-        let Placement { home, offset } = plan.placements[storage];
-        (home, offset..offset + model.storages[storage])
-    };
-    let are_apart = |layer: u16| {
-        let [first, second] = [0, 1].map(|i| &model.layers[usize::from(layer + i)]);
-        let ((home, a), (other, b)) = (bytes(first.inputs[0]), bytes(second.output));
-        home != other || a.end <= b.start || b.end <= a.start
-    };
-    let layers = 0..model.layers.len() as u16;
-    let pairs = layers.filter(|&layer| model.rows_at_once(Path::Neon, layer).is_some());
-    let (apart, others): (Vec<u16>, Vec<u16>) = pairs.partition(|&layer| are_apart(layer));
-    assert_eq!((apart.len(), others), (11, vec![1, 3]), "the largest live sets are there");
 }
