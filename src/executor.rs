@@ -214,7 +214,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         next: u16,
     ) -> Option<(Step<'a>, usize)> {
         let second = self.layer(team, next).filter(|_| P::INTERLEAVES)?;
-        let rows = first.op.rows_at_once(first.hwc().c, second.op)?;
+        let rows = first.op.rows_at_once(second.op)?;
         // It has no other input.
         let read = self.model.tensor(*first.layer.inputs.first()?)?;
         let is_possible = second.layer.follows(first.layer)
@@ -251,8 +251,8 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             // layer do not overlap (checked for the plan), but for an input under the output
             // of an operator that works in place, whose elements only the member reads that
             // writes them. Of two layers without a barrier between them, the second reads rows of
-            // the first that the same member wrote and nothing beyond, and writes where the first
-            // does not read (`interleaved`).
+            // the first that the same member wrote and nothing beyond (`PackedDepthwiseConv2d::check`),
+            // and writes where the first does not read (`interleaved`).
             Some(unsafe { team.team.cells(place, extent) })
         };
         let mut inputs = Vec::new();

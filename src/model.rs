@@ -363,10 +363,9 @@ impl<'a> ModelTables<'a> {
     #[must_use]
     pub fn rows_at_once(&self, path: Path, layer: u16) -> Option<NonZero<u16>> {
         let next = layer.checked_add(1)?;
+        let rows = self.op(path, layer)?.rows_at_once(self.op(path, next)?)?;
         let layers = [layer, next].map(|layer| self.layers.get(usize::from(layer)));
         let [Some(first), Some(second)] = layers else { return None };
-        let channels = self.tensor(first.output)?.layout.hwc.c;
-        let rows = self.op(path, layer)?.rows_at_once(channels, self.op(path, next)?)?;
         second.follows(first).then_some(rows)
     }
 

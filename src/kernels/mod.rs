@@ -235,17 +235,15 @@ impl Known {
 }
 
 impl Op {
-    /// Rows of a depthwise convolution of so many channels after which the pointwise convolution
-    /// `next` can go on with them, if it reads them; `None` where it needs others, or reads beyond
-    /// them to fill a vector, and where nothing is won.
+    /// Rows of a depthwise convolution after which the pointwise convolution `next` can go on with
+    /// them, if it reads them; `None` where it needs others, and where nothing is won.
     #[must_use]
-    pub fn rows_at_once(&self, channels: u32, next: &Self) -> Option<NonZero<u16>> {
+    pub fn rows_at_once(&self, next: &Self) -> Option<NonZero<u16>> {
         let (Self::PackedDepthwiseConv2d(depthwise), Self::PackedConv2d(next)) = (self, next)
         else {
             return None;
         };
-        let is_whole = next.path.packing()?.padded(channels) == Some(channels);
-        NonZero::new(depthwise.rows_at_once).filter(|_| is_whole && next.window.is_pointwise())
+        NonZero::new(depthwise.rows_at_once).filter(|_| next.window.is_pointwise())
     }
 
     /// The next of `values`.

@@ -5,7 +5,7 @@ mod groups;
 
 use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
-    complete, winograd,
+    complete, is_whole, winograd,
 };
 use pipeit_rt::kernels::{KNOWN, Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
@@ -48,6 +48,9 @@ impl PackTarget {
     /// Rows of `output` that stay in the cache while they are the input of what follows, beside
     /// its filters and its output.
     fn rows_at_once(self, output: Hwc) -> u16 {
+        if !is_whole(self.path, output.c) {
+            return 0;
+        }
         let row = output.w.saturating_mul(output.c).max(1);
         let rows = (self.l2_bytes / 8 / row).max(1);
         // As many in each part.

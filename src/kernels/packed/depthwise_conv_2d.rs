@@ -80,7 +80,7 @@ pub struct PackedDepthwiseConv2d {
     /// A weight is -128, so that two products do not fit 16 bits.
     pub full_range: bool,
     /// Rows after which a pointwise convolution of them is computed, while they are in the cache;
-    /// 0 where all rows are computed first.
+    /// 0 where all rows are computed first, as where vectors would read beyond a row.
     pub rows_at_once: u16,
     /// Filters in the order of [`DepthwisePacking`].
     pub weights: Span<i8>,
@@ -100,6 +100,9 @@ impl Operator for PackedDepthwiseConv2d {
         self.window.check()?;
         if input.c != output.c {
             return Err(OpError::Shape);
+        }
+        if self.rows_at_once > 0 && !is_whole(self.path, output.c) {
+            return Err(OpError::Parameter { name: "rows_at_once" });
         }
         let packing = DepthwisePacking::of(self.path).ok_or(OpError::Parameter { name: "path" })?;
         let taps = packing.taps(&self.window).ok_or(OpError::Parameter { name: "taps" })?;
@@ -129,6 +132,12 @@ impl Operator for PackedDepthwiseConv2d {
         let [down, across] = self.window.taps.map(u64::from);
         signature.output.elements() as u64 * down * across
     }
+}
+
+/// Whether pointwise convolutions on `path` read pixels of so many channels and nothing beyond.
+#[must_use]
+pub fn is_whole(path: Path, channels: u32) -> bool {
+    path.packing().is_some_and(|packing| packing.padded(channels) == Some(channels))
 }
 
 /// Bias and multiplier of channel `channel`.

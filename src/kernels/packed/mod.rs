@@ -25,7 +25,9 @@ pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use conv_2d::MOST_WIDENED;
 pub use conv_2d::{Access, MAX_RUNS, PackedConv2d, Rounding, packed_conv_2d};
-pub use depthwise_conv_2d::{DepthwisePacking, PackedDepthwiseConv2d, packed_depthwise_conv_2d};
+pub use depthwise_conv_2d::{
+    DepthwisePacking, PackedDepthwiseConv2d, is_whole, packed_depthwise_conv_2d,
+};
 pub use packing::{Packing, Runs, complete};
 pub use place::{Place, fit_together, fitting};
 #[cfg(target_arch = "x86_64")]
