@@ -197,3 +197,21 @@ pub fn packed_depthwise_conv_2d(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_are_whole_where_no_vector_reads_beyond_them() {
+        for (path, whole, others) in [
+            (Path::Neon, [16, 96], [8, 24]),
+            (Path::Avx2, [4, 20], [3, 42]),
+            (Path::Amx, [8, 144], [6, 160]),
+        ] {
+            assert!(whole.iter().all(|&channels| is_whole(path, channels)), "{path}");
+            assert!(!others.iter().any(|&channels| is_whole(path, channels)), "{path}");
+        }
+        assert!(!is_whole(Path::Reference, 64), "it packs nothing");
+    }
+}
