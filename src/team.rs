@@ -11,7 +11,7 @@ use core::slice;
 
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::CachePadded;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering, fence};
 use crate::tensor::{Hwc, Region, Split};
 
 /// The part of an `output` that core `member` of `cores` computes: rows, or channels where
@@ -182,6 +182,8 @@ impl<'a, P: Platform> Team<'a, P> {
     pub(crate) fn wake(&self) {
         // Release: who sees it sees what led to it. Who sees a count that is signalled here sees it.
         self.woken.store(true, Ordering::Release);
+        // A member whose `advance` undoes a signal from below sees it, too, after its `rouse`.
+        fence(Ordering::SeqCst);
         self.frame.begun.signal();
         self.members.iter().for_each(|member| member.arrived.signal());
     }
@@ -225,16 +227,29 @@ impl<'a, P: Platform> Team<'a, P> {
             return Some(());
         }
         let passed = own.arrived.count();
-        // Who sees the new count (below) sees what this member wrote.
-        own.arrived.signal();
-        for other in self.members.iter().filter(|other| !ptr::eq(*other, own)) {
+        // Who sees the new count (below) sees what this member wrote. Those who sleep are woken
+        // once there is nothing better to do.
+        own.arrived.advance();
+        let mut others = self.members.iter().filter(|other| !ptr::eq(*other, own));
+        let met = others.try_for_each(|other| {
             // Nobody is behind by more than one, since this member passed the last barrier only
             // when all had arrived there.
             while other.arrived.count() == passed {
-                other.arrived.wait(passed, &watch)?;
+                let idle = || {
+                    own.arrived.rouse();
+                    watch()
+                };
+                other.arrived.wait(passed, idle)?;
             }
+            Some(())
+        });
+        own.arrived.rouse();
+        if self.is_woken() {
+            // In place of the signal that `advance` may have undone.
+            own.arrived.signal();
+            return None;
         }
-        (!self.is_woken()).then_some(())
+        met
     }
 
     /// The first member that another is a barrier ahead of, or else the leader.

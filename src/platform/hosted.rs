@@ -10,7 +10,7 @@ use std::vec::Vec;
 use std::{fs, thread, thread_local};
 
 use super::{Event, Platform, Ticks};
-use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicU32, Ordering, fence};
 use crate::sync::{Condvar, Mutex, seq_cst_in_models};
 use crate::topology::{CoreId, MAX_CLUSTERS, MAX_CORES, TooManyCores, Topology};
 
@@ -94,6 +94,13 @@ impl ParkingEvent {
         }
         false
     }
+
+    fn wake_parked(&self) {
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
+    }
 }
 
 impl Event for ParkingEvent {
@@ -115,10 +122,18 @@ impl Event for ParkingEvent {
         // waiter sees the new count before it parks.
         self.count.fetch_add(1, Ordering::SeqCst);
         seq_cst_in_models();
-        if self.parked.load(Ordering::SeqCst) > 0 {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.wake.notify_all();
-        }
+        self.wake_parked();
+    }
+
+    /// A mere store: what follows need not wait for the cache line.
+    fn advance(&self) {
+        self.count.store(self.count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+
+    fn rouse(&self) {
+        // As in `signal`, for the count of `advance`.
+        fence(Ordering::SeqCst);
+        self.wake_parked();
     }
 
     fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {
