@@ -67,9 +67,8 @@ pub trait Event: Send + Sync {
     /// Counts up, `Release`, and ends the waiting of all cores.
     fn signal(&self);
 
-    /// Counts up, `Release`, and may leave cores asleep until [`rouse`](Self::rouse). Of the
-    /// signals of other cores at that moment it may make nothing: not for events that more than
-    /// one core counts, unless the others can do without.
+    /// Counts up, `Release`, and may leave cores asleep until [`rouse`](Self::rouse). A signal of
+    /// another core at the same moment may be lost: for events of one core.
     fn advance(&self) {
         self.signal();
     }

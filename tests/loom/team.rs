@@ -90,6 +90,28 @@ fn parking_three_members() {
     check(Some(1), || frames_pass::<Hosted>(3, 1));
 }
 
+/// Two members meet twice, if a third core that wakes the team lets them.
+fn a_wake_ends_all() {
+    let team: Box<[_]> = (0..2).map(|_| CachePadded(Member::new())).collect();
+    lend(team, |team| {
+        lend(Team::<Hosted>::new(&mut [], 0, team), |team| {
+            let meet = |member| team.barrier(member, || Some(Ticks::NEVER));
+            let other = spawn(1, move || {
+                let _ = meet(1).and_then(|()| meet(1));
+            });
+            let waker = spawn(2, || team.wake());
+            let _ = meet(0).and_then(|()| meet(0));
+            other.join().unwrap();
+            waker.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn parking_members_that_arrive_are_woken() {
+    check(Some(2), a_wake_ends_all);
+}
+
 #[test]
 fn event_register_two_members() {
     check(Some(3), || frames_pass::<Wfe<CORRECT>>(2, 1));
