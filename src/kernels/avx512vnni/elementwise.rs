@@ -6,7 +6,7 @@
 use core::arch::x86_64::*;
 
 use super::requantize::{Codes, Fast, double, moved};
-use super::vector::{BYTES, LANES, first, widen};
+use super::vector::{BYTES, LANES, first, flip, widen};
 use crate::kernels::Io;
 use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
@@ -16,19 +16,22 @@ use crate::quant::Multiplier;
 /// ADD; false, and nothing is done, when channels are to be repeated.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
-    let codes = Codes::new(params.output);
-    let exact = Exact::of(params);
-    let near = Near::of(params);
-    match &near {
+    match Near::of(params) {
         Some(near) => blocks(io, |block| {
             // SAFETY: a block that `blocks` made.
-            unsafe { near.store(&block, &exact, &codes) };
-        }),
-        None => blocks(io, |block| {
-            let steps = |a, b| exact.steps(a, b);
+            let [a, b] = unsafe { block.codes() };
+            let codes = near.codes(a, b);
             // SAFETY: as above.
-            unsafe { block.compute(&codes, steps) };
+            unsafe { _mm512_mask_storeu_epi8(block.to, block.mask, codes) };
         }),
+        None => {
+            let (codes, exact) = (Codes::new(params.output), Exact::of(params));
+            blocks(io, |block| {
+                let steps = |a, b| exact.steps(a, b);
+                // SAFETY: as above.
+                unsafe { block.compute(&codes, steps) };
+            })
+        }
     }
 }
 
@@ -111,76 +114,98 @@ impl Exact {
     }
 }
 
-/// [`NearSum`] in registers.
-struct Near {
+/// [`NearSum`] in registers, of pairs of codes that are moved up by 128.
+pub(in crate::kernels) struct Near<'a> {
+    params: &'a Add,
+    /// The factors' upper and lower 16 bits, these signed.
     factors: [__m512i; 2],
     constant: __m512i,
     bits: __m128i,
     decisive: __m512i,
+    codes: Codes<4>,
 }
 
-impl Near {
+impl<'a> Near<'a> {
     #[target_feature(enable = "avx512f")]
-    fn of(params: &Add) -> Option<Self> {
-        NearSum::of(params).map(|sum| Self {
-            factors: sum.factors.map(|factor| _mm512_set1_epi32(factor)),
-            constant: _mm512_set1_epi32(sum.constant),
-            bits: _mm_cvtsi32_si128(sum.bits.into()),
-            decisive: _mm512_set1_epi32(sum.decisive),
+    pub(in crate::kernels) fn of(params: &'a Add) -> Option<Self> {
+        NearSum::of(params).map(|sum| {
+            let low = sum.factors.map(|factor| factor as i16);
+            let high = sum.factors.map(|factor| (factor.wrapping_add(1 << 15) >> 16) as i16);
+            let moved = sum.factors.map(|factor| factor.wrapping_mul(128));
+            let pair = |[a, b]: [i16; 2]| {
+                _mm512_set1_epi32(i32::from(b) << 16 | i32::from(a.cast_unsigned()))
+            };
+            Self {
+                params,
+                factors: [pair(high), pair(low)],
+                constant: _mm512_set1_epi32(
+                    moved.iter().fold(sum.constant, |rest, &moved| rest.wrapping_sub(moved)),
+                ),
+                bits: _mm_cvtsi32_si128(sum.bits.into()),
+                decisive: _mm512_set1_epi32(sum.decisive),
+                codes: Codes::new(params.output),
+            }
         })
     }
 
-    /// Stores the codes of a block.
-    ///
-    /// # Safety
-    ///
-    /// As [`Block`].
+    /// The codes of 64 sums.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store(&self, block: &Block, exact: &Exact, codes: &Codes<4>) {
-        // SAFETY: the caller's promise.
-        let [a, b] = unsafe { block.numbers() };
-        let mut steps = [_mm512_setzero_si512(); 4];
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    pub(in crate::kernels) fn codes(&self, a: __m512i, b: __m512i) -> __m512i {
+        let mut steps = pairs(a, b);
         let mut uncertain = 0;
         for v in 0..4 {
-            let (near, doubts) = self.steps(a[v], b[v]);
+            let (near, doubts) = self.steps(steps[v]);
             uncertain |= doubts;
             steps[v] = near;
         }
-        if uncertain != 0 {
-            // SAFETY: the caller's promise.
-            return unsafe { self.store_certain(block, exact, codes) };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { codes.store_in_order(steps, block.to, block.mask) };
+        if uncertain == 0 { self.codes.lanes(steps) } else { self.certain(a, b) }
     }
 
-    /// Steps, and which are not certain.
+    /// Steps of pairs, and which are not certain.
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn steps(&self, a: __m512i, b: __m512i) -> (__m512i, __mmask16) {
-        let [factor_a, factor_b] = self.factors;
-        let (a, b) = (_mm512_mullo_epi32(a, factor_a), _mm512_mullo_epi32(b, factor_b));
-        let sum = _mm512_add_epi32(_mm512_add_epi32(a, self.constant), b);
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn steps(&self, pairs: __m512i) -> (__m512i, __mmask16) {
+        let [high, low] = self.factors;
+        let high = _mm512_slli_epi32::<16>(_mm512_madd_epi16(pairs, high));
+        let sum = _mm512_add_epi32(_mm512_dpwssd_epi32(self.constant, pairs, low), high);
         (_mm512_sra_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
     }
 
-    /// Stores the codes of a block of which some are not certain.
-    ///
-    /// # Safety
-    ///
-    /// As [`Block`].
+    /// As [`codes`](Self::codes), of which some are not certain.
     // Apart from the code that seldom comes here.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn store_certain(&self, block: &Block, exact: &Exact, codes: &Codes<4>) {
-        let steps = |a, b| match self.steps(a, b) {
-            (near, 0) => near,
-            _ => exact.steps(a, b),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { block.compute(codes, steps) };
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn certain(&self, a: __m512i, b: __m512i) -> __m512i {
+        let (exact, mut steps) = (Exact::of(self.params), pairs(a, b));
+        for v in 0..4 {
+            let pairs = steps[v];
+            steps[v] = match self.steps(pairs) {
+                (near, 0) => near,
+                _ => {
+                    let code = |moved| _mm512_sub_epi32(moved, _mm512_set1_epi32(128));
+                    let a = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF));
+                    exact.steps(code(a), code(_mm512_srli_epi32::<16>(pairs)))
+                }
+            };
+        }
+        self.codes.lanes(steps)
     }
+}
+
+/// The codes of `a` and `b`, moved up by 128, as pairs of 16 bits, in the order of
+/// [`Codes::lanes`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn pairs(a: __m512i, b: __m512i) -> [__m512i; 4] {
+    let (a, b, zero) = (flip(a), flip(b), _mm512_setzero_si512());
+    let [low, high] = [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)];
+    [
+        _mm512_unpacklo_epi8(low, zero),
+        _mm512_unpackhi_epi8(low, zero),
+        _mm512_unpacklo_epi8(high, zero),
+        _mm512_unpackhi_epi8(high, zero),
+    ]
 }
 
 /// Up to 64 adjacent elements of two inputs, readable, and of an output, writable: those of a mask.
@@ -191,6 +216,21 @@ struct Block {
 }
 
 impl Block {
+    /// The inputs; what is not in the mask is zero.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn codes(&self) -> [__m512i; 2] {
+        let [a, b] = self.from;
+        // SAFETY: the caller's promise.
+        let a = unsafe { _mm512_maskz_loadu_epi8(self.mask, a) };
+        // SAFETY: the caller's promise.
+        [a, unsafe { _mm512_maskz_loadu_epi8(self.mask, b) }]
+    }
+
     /// The inputs as numbers.
     ///
     /// # Safety

@@ -278,7 +278,7 @@ impl<const V: usize> Codes<V> {
     /// The codes of four vectors of steps, lane by lane.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn lanes(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+    pub(super) fn lanes(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
         let pair = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
         let codes = _mm512_packs_epi16(pair(a, b), pair(c, d));
         _mm512_min_epi8(_mm512_max_epi8(codes, self.min), self.max)
