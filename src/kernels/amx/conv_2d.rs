@@ -12,10 +12,11 @@ use core::ops::Range;
 
 use super::tiles::{DEPTH, Operands, SIDE, Sums, multiply_one, multiply_two};
 use crate::kernels::avx512vnni::conv_2d::{Offset, PARAMETERS, Panel, compute};
+use crate::kernels::avx512vnni::elementwise::add_residual;
 use crate::kernels::avx512vnni::requantize::{Columns, moved, store, store_fast};
 use crate::kernels::avx512vnni::{self, conv_2d};
 use crate::kernels::packed::driver::{Job, Microkernel};
-use crate::kernels::packed::{Rounding, Runs};
+use crate::kernels::packed::{PackedConv2d, Rounding, Runs};
 use crate::kernels::reference::Add;
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
@@ -40,6 +41,10 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const BELOW: bool = true;
     type Form = Offset;
     const ADD: kernels::Kernel<Add> = avx512vnni::add;
+
+    fn adds(params: &PackedConv2d, channels: u32) -> bool {
+        conv_2d::adds(params, channels)
+    }
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let Some(cover) = Cover::of(job) else {
@@ -136,6 +141,8 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, cover: &Cover) {
             _ => unsafe { vectors::<S, 1>(job, cover, &panel) },
         }
     }
+    // SAFETY: the outputs have just been stored.
+    unsafe { add_residual(job) };
 }
 
 /// The columns of a panel, `V` vectors, for all pixels: two registers of pixels at a time.

@@ -6,13 +6,14 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
+use super::elementwise::add_residual;
 use super::requantize::{Columns, moved, store, store_fast};
 use super::vector::{self, load_codes};
-use crate::kernels::packed::Rounding;
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
+use crate::kernels::packed::{PackedConv2d, Rounding};
 use crate::kernels::reference::Add;
-use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
+use crate::kernels::x86::{BIAS, Exact, NearSum, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
@@ -34,10 +35,20 @@ unsafe impl Microkernel<ROWS> for Kernel {
     type Form = Offset;
     const ADD: kernels::Kernel<Add> = super::add;
 
+    fn adds(params: &PackedConv2d, channels: u32) -> bool {
+        adds(params, channels)
+    }
+
     unsafe fn tile(job: &Job<'_, ROWS>) {
         // SAFETY: the caller's promise.
         unsafe { compute(job) }
     }
+}
+
+/// See [`Microkernel::adds`]: sums that are mostly certain, of whole vectors.
+pub(in crate::kernels) fn adds(params: &PackedConv2d, channels: u32) -> bool {
+    let is_near = |add| NearSum::of(add).is_some();
+    channels.is_multiple_of(COLUMNS as u32) && params.residual.as_ref().is_some_and(is_near)
 }
 
 /// Computes a tile of any number of pixels.
@@ -132,6 +143,8 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
             _ => unsafe { vectors::<S, 1>(job, &panel) },
         }
     }
+    // SAFETY: the outputs have just been stored.
+    unsafe { add_residual(job) };
 }
 
 /// A tile of `V` vectors of columns, in as many parts as the registers ask.

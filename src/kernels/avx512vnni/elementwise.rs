@@ -8,6 +8,7 @@ use core::arch::x86_64::*;
 use super::requantize::{Codes, Fast, double, moved};
 use super::vector::{BYTES, LANES, first, flip, widen};
 use crate::kernels::Io;
+use crate::kernels::packed::driver::Job;
 use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
 use crate::kernels::x86::{NearSum, Short};
@@ -19,10 +20,7 @@ pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
     match Near::of(params) {
         Some(near) => blocks(io, |block| {
             // SAFETY: a block that `blocks` made.
-            let [a, b] = unsafe { block.codes() };
-            let codes = near.codes(a, b);
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_epi8(block.to, block.mask, codes) };
+            unsafe { near.store(&block) };
         }),
         None => {
             let (codes, exact) = (Codes::new(params.output), Exact::of(params));
@@ -115,7 +113,7 @@ impl Exact {
 }
 
 /// [`NearSum`] in registers, of pairs of codes that are moved up by 128.
-pub(in crate::kernels) struct Near<'a> {
+struct Near<'a> {
     params: &'a Add,
     /// The factors' upper and lower 16 bits, these signed.
     factors: [__m512i; 2],
@@ -127,7 +125,7 @@ pub(in crate::kernels) struct Near<'a> {
 
 impl<'a> Near<'a> {
     #[target_feature(enable = "avx512f")]
-    pub(in crate::kernels) fn of(params: &'a Add) -> Option<Self> {
+    fn of(params: &'a Add) -> Option<Self> {
         NearSum::of(params).map(|sum| {
             let low = sum.factors.map(|factor| factor as i16);
             let high = sum.factors.map(|factor| (factor.wrapping_add(1 << 15) >> 16) as i16);
@@ -148,10 +146,25 @@ impl<'a> Near<'a> {
         })
     }
 
+    /// Stores the codes of a block.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn store(&self, block: &Block) {
+        // SAFETY: the caller's promise.
+        let [a, b] = unsafe { block.codes() };
+        let codes = self.codes(a, b);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_epi8(block.to, block.mask, codes) };
+    }
+
     /// The codes of 64 sums.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    pub(in crate::kernels) fn codes(&self, a: __m512i, b: __m512i) -> __m512i {
+    fn codes(&self, a: __m512i, b: __m512i) -> __m512i {
         let mut steps = pairs(a, b);
         let mut uncertain = 0;
         for v in 0..4 {
@@ -190,6 +203,25 @@ impl<'a> Near<'a> {
             };
         }
         self.codes.lanes(steps)
+    }
+}
+
+/// Adds the job's residual, if it has one, to the codes of its outputs.
+///
+/// # Safety
+///
+/// The outputs are stored, and nobody else accesses them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(in crate::kernels) unsafe fn add_residual<const ROWS: usize>(job: &Job<'_, ROWS>) {
+    let near = job.params.residual.as_ref().and_then(|params| Near::of(params));
+    let Some((residual, near)) = job.residual.zip(near) else { return };
+    for &output in job.outputs.get(..job.rows).unwrap_or_default() {
+        for at in (0..job.stored).step_by(BYTES) {
+            let to = output.wrapping_add(at);
+            let block = Block { from: [to, residual.of(to)], to, mask: first(job.stored - at) };
+            // SAFETY: the caller's promise; the residual is readable.
+            unsafe { near.store(&block) };
+        }
     }
 }
 

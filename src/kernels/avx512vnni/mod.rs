@@ -8,7 +8,7 @@
 
 pub(super) mod conv_2d;
 mod depthwise_conv_2d;
-mod elementwise;
+pub(super) mod elementwise;
 mod pool;
 pub(super) mod requantize;
 pub(super) mod vector;

@@ -4,8 +4,9 @@
 //! panel to the path's [`Microkernel`]. Everything about instruction sets is below that trait;
 //! everything about geometry is here.
 //!
-//! A residual is added by the path's own ADD to some rows of the output at a time, over the codes
-//! that the tiles have just written there. So it cannot be overwritten by the output.
+//! A residual is added by the microkernel, where [that can](Microkernel::adds), else by the path's
+//! own ADD to some rows of the output at a time, over the codes that the tiles have just written
+//! there. So it cannot be overwritten by the output.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -17,7 +18,7 @@ use super::group::Group;
 use super::{Access, MAX_RUNS, PackedConv2d, Packing};
 use crate::kernels::reference::Add;
 use crate::kernels::{Io, Kernel, Path};
-use crate::tensor::{Layout, Region};
+use crate::tensor::{Layout, Region, View};
 use crate::weights::Weights;
 
 /// A tile of up to `ROWS` output pixels times some adjacent panels of columns.
@@ -42,8 +43,34 @@ pub(crate) struct Job<'a, const ROWS: usize> {
     pub(crate) addends: &'a [i32; ROWS],
     /// Where `stored` codes of each pixel go.
     pub(crate) outputs: &'a [*mut i8; ROWS],
+    /// What is to be added to the codes, where the microkernel does that.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AVX-512"))]
+    pub(crate) residual: Option<Residual>,
     /// The layer.
     pub(crate) params: &'a PackedConv2d,
+}
+
+/// Where the other operands of sums lie: each as far from the others as its output is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Residual {
+    operands: *const i8,
+    outputs: *const i8,
+}
+
+impl Residual {
+    /// None where they are not laid out like the outputs.
+    fn new(operands: View<'_>, outputs: View<'_>) -> Option<Self> {
+        let first = |view: View<'_>| view.cells().as_ptr().cast();
+        let alike = operands.layout() == outputs.layout();
+        alike.then(|| Self { operands: first(operands), outputs: first(outputs) })
+    }
+
+    /// The operand for the output at `output`.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(crate) fn of(self, output: *mut i8) -> *const i8 {
+        self.operands.wrapping_add(output.addr().wrapping_sub(self.outputs.addr()))
+    }
 }
 
 /// Where the runs of a tile lie: some, and others in the same order below them.
@@ -123,6 +150,11 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
 
     /// The path's ADD, for residuals.
     const ADD: Kernel<Add>;
+
+    /// Whether [`tile`](Self::tile) adds the residual of such a layer of `channels`.
+    fn adds(_params: &PackedConv2d, _channels: u32) -> bool {
+        false
+    }
 
     /// Computes the tile, panel after panel.
     ///
@@ -229,7 +261,10 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     };
     let step = usize::from(params.block).max(1);
     let Some([mut height, width]) = extents.filter(|_| most_rows > 0) else { return };
-    if group.residual.is_some() {
+    let residual = group.residual.filter(|_| M::adds(params, output.hwc().c));
+    let residual = residual.and_then(|residual| Residual::new(residual, output.view()));
+    let adds_afterwards = group.residual.is_some() && residual.is_none();
+    if adds_afterwards {
         let row = share.columns.len() * channels.len().min(step * packing.columns as usize);
         height = height.min(COMPLETE.checked_div(row).unwrap_or(0)).max(1);
     }
@@ -330,6 +365,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     stored,
                     addends,
                     outputs,
+                    residual,
                     params,
                 };
                 // SAFETY: inputs are readable for `run` bytes, outputs are cells of this core's
@@ -337,7 +373,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                 unsafe { M::tile(&job) };
                 is_first = false;
             }
-            if group.residual.is_some() && patch.columns.end == share.columns.end {
+            if adds_afterwards && patch.columns.end == share.columns.end {
                 let region = Region { rows: patch.rows, channels: start..start + stored };
                 // SAFETY: the caller's promise.
                 unsafe { add_residual(M::ADD, params, weights, group, region) };
