@@ -73,23 +73,25 @@ impl NearSum {
             return None;
         }
         (16u8..=24).rev().find_map(|bits| {
-            let factors = params.terms.map(|Term { multiplier, .. }| {
+            // With eight more bits, for the zero points.
+            let finer = params.terms.map(|Term { multiplier, .. }| {
                 let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
-                let right = 62 - 20 - i32::from(bits) - multiplier.shift - total.shift;
-                let right = right.min(63);
-                (product + (1 << (right - 1))) >> right
+                let right = 62 - 20 - 8 - i32::from(bits) - multiplier.shift - total.shift;
+                halved(product, right.min(63))
             });
+            let zeros = params.terms.iter().zip(finer);
+            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
+            let (factors, zeros) = (finer.map(|factor| halved(factor, 8)), halved(zeros, 8));
             let [a, b] = factors;
-            // The factors are rounded by a half at most; terms deviate by one each and their
-            // scaled sum by a half from the exact one before it is shifted for the last time.
+            // Factors are rounded by a little more than a half at most, of codes up to 128 each, and
+            // zero points by one altogether; terms deviate by one each and their scaled sum by a
+            // half from the exact one before it is shifted for the last time.
             let deviation = (3u64 << bits) >> -total.shift;
-            let margin = (257 + deviation).next_power_of_two() as i64;
+            let margin = (131 + deviation).next_power_of_two() as i64;
             let (one, largest) = (1i64 << bits, 255 * (a + b));
             if largest + one >= 1 << 31 || 64 * margin > one {
                 return None;
             }
-            let zeros = params.terms.iter().zip(factors);
-            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
             Some(Self {
                 factors: factors.map(|factor| factor as i32),
                 constant: (one / 2 + margin - zeros) as i32,
@@ -98,6 +100,11 @@ impl NearSum {
             })
         })
     }
+}
+
+/// `number / 2^bits`, rounded; at least one bit.
+const fn halved(number: i64, bits: i32) -> i64 {
+    (number + (1 << (bits - 1))) >> bits
 }
 
 /// The rows (`axis` 0) or columns (1) of an image of `extent` of them that are under the window of
@@ -112,4 +119,42 @@ pub(super) fn rows_or_columns(
     let taps = window.range(axis, at, extent as usize);
     let start = window.source(axis, at, taps.start);
     start..start.wrapping_add(taps.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::Output;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn term()(zero_point: i8, mantissa in 1 << 30..=i32::MAX, shift in -3..=0) -> Term {
+            Term { zero_point, multiplier: Multiplier { mantissa, shift } }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 64 }))]
+        #[test]
+        fn sums_are_exact_where_they_are_certain(
+            first in term(), second in term(), mantissa in 1 << 30..=i32::MAX, shift in -22..=-17,
+        ) {
+            let multiplier = Multiplier { mantissa, shift };
+            let output = Output { zero_point: 0, min: -128, max: 127 };
+            let add = Add { terms: [first, second], multiplier, output };
+            let Some(near) = NearSum::of(&add) else { return Ok(()) };
+            let [f, g] = near.factors;
+            let mut uncertain = 0;
+            for (a, b) in (i8::MIN..=i8::MAX).flat_map(|a| (i8::MIN..=i8::MAX).map(move |b| (a, b))) {
+                let sum = i32::from(a) * f;
+                let sum = sum.wrapping_add(i32::from(b) * g).wrapping_add(near.constant);
+                if sum & near.decisive == 0 {
+                    uncertain += 1;
+                } else {
+                    prop_assert_eq!(output.code(sum >> near.bits), add.code(a, b), "{} {}", a, b);
+                }
+            }
+            prop_assert!(uncertain < 65536 / 16, "{}", uncertain);
+        }
+    }
 }
