@@ -24,6 +24,9 @@ use crate::kernels::{self, Path};
 /// Pixels of a job.
 pub(super) const ROWS: usize = conv_2d::ROWS;
 
+/// Weights that are fetched ahead at least: of what is done in a moment, more than a panel.
+const AHEAD: usize = 32 << 10;
+
 /// Pixels whose sums are scaled at once.
 const TOGETHER: usize = 4;
 
@@ -172,6 +175,7 @@ unsafe fn vectors<S: Sequence, const V: usize>(
         width: SIDE * V,
         ahead,
     };
+    let wanted = if job.is_first { panel.weights.len().max(AHEAD) } else { 0 };
     let (mut pixel, mut fetched) = (0, 0);
     for registers in cover.registers.chunks(2) {
         let mut operands = Operands { ahead: ahead.wrapping_add(fetched), ..operands };
@@ -179,7 +183,7 @@ unsafe fn vectors<S: Sequence, const V: usize>(
         if let [one, other] = registers {
             for v in (0..V).step_by(2) {
                 operands.weights = weights.wrapping_add(4 * SIDE * v);
-                let multiply = match (v + 1 < V, job.is_first) {
+                let multiply = match (v + 1 < V, fetched < wanted) {
                     (true, true) => multiply_two::<2, true>,
                     (true, false) => multiply_two::<2, false>,
                     (false, _) => multiply_two::<1, false>,
@@ -194,7 +198,7 @@ unsafe fn vectors<S: Sequence, const V: usize>(
             end = other.end;
         } else if let [one] = registers {
             let multiply =
-                if job.is_first { multiply_one::<V, true> } else { multiply_one::<V, false> };
+                if fetched < wanted { multiply_one::<V, true> } else { multiply_one::<V, false> };
             // SAFETY: as above.
             unsafe { multiply(one.first, &operands, to) };
             end = one.end;
