@@ -27,10 +27,11 @@ use pipeit_tool::planning::{Planner, PlanningError};
 use pipeit_tool::session::{KERNELS, fill};
 use pipeit_tool::{artefact, report};
 
-/// Rounds of each measurement.
-const ROUNDS: usize = 5;
+/// Rounds of each measurement: many short ones, since what is compared must be close in time where
+/// clocks vary.
+const ROUNDS: usize = 15;
 /// How long each takes.
-const TIME: Duration = Duration::from_millis(500);
+const TIME: Duration = Duration::from_millis(200);
 
 /// A network on cores.
 struct Subject<'a> {
