@@ -52,6 +52,7 @@ pub(crate) struct Job<'a, const ROWS: usize> {
 
 /// Where the other operands of sums lie: each as far from the others as its output is.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AVX-512"))]
 pub(crate) struct Residual {
     operands: *const i8,
     outputs: *const i8,
