@@ -77,11 +77,12 @@ impl NearSum {
             let finer = params.terms.map(|Term { multiplier, .. }| {
                 let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
                 let right = 62 - 20 - 8 - i32::from(bits) - multiplier.shift - total.shift;
-                halved(product, right.min(63))
+                shifted_right(product, right.min(63))
             });
             let zeros = params.terms.iter().zip(finer);
             let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
-            let (factors, zeros) = (finer.map(|factor| halved(factor, 8)), halved(zeros, 8));
+            let (factors, zeros) =
+                (finer.map(|factor| shifted_right(factor, 8)), shifted_right(zeros, 8));
             let [a, b] = factors;
             // Factors are rounded by a little more than a half at most, of codes up to 128 each, and
             // zero points by one altogether; terms deviate by one each and their scaled sum by a
@@ -102,8 +103,8 @@ impl NearSum {
     }
 }
 
-/// `number / 2^bits`, rounded; at least one bit.
-const fn halved(number: i64, bits: i32) -> i64 {
+/// `number` shifted right by `bits`, at least one, and rounded.
+const fn shifted_right(number: i64, bits: i32) -> i64 {
     (number + (1 << (bits - 1))) >> bits
 }
 

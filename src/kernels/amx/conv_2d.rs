@@ -12,7 +12,7 @@ use core::ops::Range;
 
 use super::tiles::{DEPTH, Operands, SIDE, Sums, multiply_one, multiply_two};
 use crate::kernels::avx512vnni::conv_2d::{Offset, PARAMETERS, Panel, compute};
-use crate::kernels::avx512vnni::elementwise::add_residual;
+use crate::kernels::avx512vnni::elementwise::add_to_outputs;
 use crate::kernels::avx512vnni::requantize::{Columns, moved, store, store_fast};
 use crate::kernels::avx512vnni::{self, conv_2d};
 use crate::kernels::packed::driver::{Job, Microkernel};
@@ -145,7 +145,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>, cover: &Cover) {
         }
     }
     // SAFETY: the outputs have just been stored.
-    unsafe { add_residual(job) };
+    unsafe { add_to_outputs(job) };
 }
 
 /// The columns of a panel, `V` vectors, for all pixels: two registers of pixels at a time.

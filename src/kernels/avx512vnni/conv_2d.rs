@@ -6,7 +6,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::elementwise::add_residual;
+use super::elementwise::add_to_outputs;
 use super::requantize::{Columns, moved, store, store_fast};
 use super::vector::{self, load_codes};
 use crate::kernels::packed::driver::{Job, Microkernel};
@@ -144,7 +144,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
         }
     }
     // SAFETY: the outputs have just been stored.
-    unsafe { add_residual(job) };
+    unsafe { add_to_outputs(job) };
 }
 
 /// A tile of `V` vectors of columns, in as many parts as the registers ask.

@@ -127,9 +127,9 @@ impl<'a> Near<'a> {
     #[target_feature(enable = "avx512f")]
     fn of(params: &'a Add) -> Option<Self> {
         NearSum::of(params).map(|sum| {
+            let [a, b] = sum.factors;
             let low = sum.factors.map(|factor| factor as i16);
             let high = sum.factors.map(|factor| (factor.wrapping_add(1 << 15) >> 16) as i16);
-            let moved = sum.factors.map(|factor| factor.wrapping_mul(128));
             let pair = |[a, b]: [i16; 2]| {
                 _mm512_set1_epi32(i32::from(b) << 16 | i32::from(a.cast_unsigned()))
             };
@@ -137,7 +137,7 @@ impl<'a> Near<'a> {
                 params,
                 factors: [pair(high), pair(low)],
                 constant: _mm512_set1_epi32(
-                    moved.iter().fold(sum.constant, |rest, &moved| rest.wrapping_sub(moved)),
+                    sum.constant.wrapping_sub(a.wrapping_add(b).wrapping_mul(128)),
                 ),
                 bits: _mm_cvtsi32_si128(sum.bits.into()),
                 decisive: _mm512_set1_epi32(sum.decisive),
@@ -212,7 +212,7 @@ impl<'a> Near<'a> {
 ///
 /// The outputs are stored, and nobody else accesses them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(in crate::kernels) unsafe fn add_residual<const ROWS: usize>(job: &Job<'_, ROWS>) {
+pub(in crate::kernels) unsafe fn add_to_outputs<const ROWS: usize>(job: &Job<'_, ROWS>) {
     let near = job.params.residual.as_ref().and_then(|params| Near::of(params));
     let Some((residual, near)) = job.residual.zip(near) else { return };
     for &output in job.outputs.get(..job.rows).unwrap_or_default() {

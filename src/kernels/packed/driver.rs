@@ -131,7 +131,8 @@ impl<'a, const ROWS: usize> Inputs<'a, ROWS> {
 /// # Safety
 ///
 /// [`tile`](Self::tile) reads `run` inputs at each input, as long as [`Form`](Self::Form) makes
-/// them, and writes `stored` bytes at each output of the first `rows`, no others.
+/// them, and writes `stored` bytes at each output of the first `rows`, no others. It reads the operands
+/// of a residual for these bytes only.
 pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// The path.
     const PATH: Path;
