@@ -8,7 +8,7 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::near::{self, TOGETHER};
+use super::near;
 use super::requantize::{Codes, Columns, Fast, double, moved};
 use super::vector;
 use crate::kernels::packed::{DepthwisePacking, PackedDepthwiseConv2d};
@@ -17,7 +17,7 @@ use crate::kernels::{Io, Path, Window};
 use crate::weights::Weights;
 
 /// Channels of a block.
-const CHANNELS: usize = 16;
+pub(super) const CHANNELS: usize = 16;
 
 /// Most pairs of taps of a window.
 const MAX_PAIRS: usize = 32;
@@ -110,14 +110,14 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
 }
 
 /// A block of channels.
-struct Block<'a, S> {
+pub(super) struct Block<'a, S> {
     image: Image<'a>,
-    filter: &'a [Halves],
+    pub(super) filter: &'a [Halves],
     /// The taps of the filter in turn, which are not used for those that are near.
     taps: &'a [[Tap; 2]],
     is_near: bool,
-    finish: Finish<S>,
-    codes: Codes,
+    pub(super) finish: Finish<S>,
+    pub(super) codes: Codes,
 }
 
 impl<S: Sequence> Block<'_, S> {
@@ -131,37 +131,20 @@ impl<S: Sequence> Block<'_, S> {
     unsafe fn compute_row(&self, y: usize, columns: &Range<usize>, mut to: *mut i8, step: usize) {
         let Self { image, filter, taps, is_near, finish, codes } = self;
         let row = Row::new(image, y);
-        let together = if *is_near { TOGETHER } else { 2 };
-        let parts = columns.len().div_ceil(together).max(1);
-        let (least, longer) = (columns.len() / parts, columns.len() % parts);
-        let mut x = columns.start;
-        for part in 0..parts {
-            let count = least + usize::from(part < longer);
-            let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
-            if *is_near {
+        if *is_near {
+            // SAFETY: the caller's promise.
+            return unsafe { near::compute_row(self, &row, columns, to, step) };
+        }
+        for x in columns.clone().step_by(2) {
+            let count = (columns.end - x).min(2);
+            // SAFETY: the caller's promise.
+            let sums = unsafe { compute(&row, x, count, taps, filter, &finish.biases) };
+            let codes = codes.between(sums.map(|sums| finish.steps(sums)));
+            for &codes in codes.iter().take(count) {
                 // SAFETY: the caller's promise.
-                unsafe { near::compute(&row, x, count, filter, &finish.biases, &mut sums) };
-            } else {
-                // SAFETY: the caller's promise.
-                unsafe { compute(&row, x, count, taps, filter, &finish.biases, &mut sums) };
-            }
-            // The compiler unrolls no range that may be left early.
-            for first in [0, 2] {
-                if first >= count {
-                    break;
-                }
-                let pair = [finish.steps(sums[first]), finish.steps(sums[first + 1])];
-                let [first_codes, next_codes] = codes.between(pair);
-                // SAFETY: the caller's promise.
-                unsafe { vector::store(to, first_codes, image.len) };
+                unsafe { vector::store(to, codes, image.len) };
                 to = to.wrapping_add(step);
-                if first + 1 < count {
-                    // SAFETY: as above.
-                    unsafe { vector::store(to, next_codes, image.len) };
-                    to = to.wrapping_add(step);
-                }
             }
-            x += count;
         }
     }
 }
@@ -302,15 +285,14 @@ unsafe fn compute(
     taps: &[[Tap; 2]],
     filter: &[Halves],
     biases: &Halves,
-    sums: &mut [Halves; TOGETHER],
-) {
+) -> [Halves; 2] {
     match row.image.len {
         // SAFETY: the caller's promise.
-        16.. => unsafe { compute_channels::<16>(row, x, count, taps, filter, biases, sums) },
+        16.. => unsafe { compute_channels::<16>(row, x, count, taps, filter, biases) },
         // SAFETY: the caller's promise.
-        8 => unsafe { compute_channels::<8>(row, x, count, taps, filter, biases, sums) },
+        8 => unsafe { compute_channels::<8>(row, x, count, taps, filter, biases) },
         // SAFETY: the caller's promise.
-        _ => unsafe { compute_channels::<0>(row, x, count, taps, filter, biases, sums) },
+        _ => unsafe { compute_channels::<0>(row, x, count, taps, filter, biases) },
     }
 }
 
@@ -328,8 +310,7 @@ unsafe fn compute_channels<const LEN: usize>(
     taps: &[[Tap; 2]],
     filter: &[Halves],
     biases: &Halves,
-    sums: &mut [Halves; TOGETHER],
-) {
+) -> [Halves; 2] {
     let len = if LEN > 0 { LEN } else { row.image.len };
     let outputs = [x, x + count - 1];
     let are_inside = row.are_inside(x, count);
@@ -353,24 +334,24 @@ unsafe fn compute_channels<const LEN: usize>(
             }
         }
         let [[a0, a1], [b0, b1]] = inputs;
-        add_products(&mut a, unpacked(a0, a1), weights);
-        add_products(&mut b, unpacked(b0, b1), weights);
+        add_products(&mut a, &unpacked(a0, a1), weights);
+        add_products(&mut b, &unpacked(b0, b1), weights);
     }
-    (sums[0], sums[1]) = (a, b);
+    [a, b]
 }
 
 /// Adds the products of two taps and what is under them.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn add_products(sums: &mut Halves, inputs: Halves, taps: &Halves) {
+pub(super) fn add_products(sums: &mut Halves, inputs: &Halves, taps: &Halves) {
     for v in 0..2 {
         sums[v] = _mm256_add_epi32(sums[v], _mm256_madd_epi16(inputs[v], taps[v]));
     }
 }
 
 /// What makes steps of the sums of a block.
-struct Finish<S> {
-    biases: Halves,
+pub(super) struct Finish<S> {
+    pub(super) biases: Halves,
     fast: [Fast<S>; 2],
     mantissas: Halves,
     shifts: Halves,
@@ -401,7 +382,7 @@ impl<S: Sequence> Finish<S> {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn steps(&self, sums: Halves) -> Halves {
+    pub(super) fn steps(&self, sums: Halves) -> Halves {
         let mut steps = sums;
         for v in 0..2 {
             steps[v] = match S::FAST {

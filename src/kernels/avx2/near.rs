@@ -1,19 +1,20 @@
-//! Depthwise windows of 3x3 taps: outputs side by side share what they load and unpack.
+//! Depthwise windows of 3x3 taps: a row of outputs, of which those side by side share what they
+//! load and unpack.
 //!
-//! The taps of the upper two rows are pairs, a column of the image at a time; those of the last
-//! row are pairs of an even column and the next, so that for every second output, of stride 1, a
-//! pair begins one column to the left of its window.
+//! Two columns of the image at a time: first the outputs are completed that began with the columns
+//! before, then as many begin. The taps of the upper two rows are pairs, column by column; those of
+//! the last row are pairs of an even column and the next, so that for every second output, of
+//! stride 1, a pair begins one column to the left of its window.
 // Loops over indices that are constants once unrolled: iterators put the vectors into memory.
-#![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
+#![allow(clippy::needless_range_loop)]
 
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use super::depthwise_conv_2d::{Halves, Image, Row, add_products, load, unpacked};
+use super::depthwise_conv_2d::{Block, Halves, Row, add_products, load, unpacked};
+use super::vector;
 use crate::kernels::window::Window;
-
-/// Most outputs that are computed at once.
-pub(super) const TOGETHER: usize = 4;
+use crate::kernels::x86::Sequence;
 
 /// No tap.
 const NONE: usize = usize::MAX;
@@ -29,177 +30,164 @@ pub(super) fn fits(window: &Window) -> bool {
     window.taps == [3, 3] && window.dilation == [1, 1] && (1..=2).contains(&stride)
 }
 
-/// The sums of `count` outputs from `x` on, with `filter` for [`PAIRS`].
+/// Computes a row of a block whose filter is for [`PAIRS`], see [`Block::compute_row`].
 ///
 /// # Safety
 ///
-/// The core can execute the path; the row is one whose image is readable.
+/// As [`Block::compute_row`].
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn compute(
+pub(super) unsafe fn compute_row<S: Sequence>(
+    block: &Block<'_, S>,
     row: &Row<'_>,
-    x: usize,
-    count: usize,
-    filter: &[Halves],
-    biases: &Halves,
-    sums: &mut [Halves; TOGETHER],
+    columns: &Range<usize>,
+    to: *mut i8,
+    step: usize,
 ) {
-    let Some(filter) = filter.first_chunk() else { return };
-    let at_edge = !row.are_inside(x, count);
-    let compute = match (row.image.window.stride[1], row.image.len, at_edge) {
-        (1, 16, false) => of_count::<1, 16, false>(count),
-        (1, 16, true) => of_count::<1, 16, true>(count),
-        (1, 8, false) => of_count::<1, 8, false>(count),
-        (1, 8, true) => of_count::<1, 8, true>(count),
-        (1, ..) => of_count::<1, 0, true>(count),
-        (_, 16, false) => of_count::<2, 16, false>(count),
-        (_, 16, true) => of_count::<2, 16, true>(count),
-        (_, 8, false) => of_count::<2, 8, false>(count),
-        (_, 8, true) => of_count::<2, 8, true>(count),
-        _ => of_count::<2, 0, true>(count),
+    let compute = match (row.image.window.stride[1], row.image.len) {
+        (1, 16) => compute_outputs::<S, 2, 16>,
+        (1, 8) => compute_outputs::<S, 2, 8>,
+        (1, _) => compute_outputs::<S, 2, 0>,
+        (_, 16) => compute_outputs::<S, 1, 16>,
+        (_, 8) => compute_outputs::<S, 1, 8>,
+        _ => compute_outputs::<S, 1, 0>,
     };
     // SAFETY: the caller's promise.
-    unsafe { compute(row, x, filter, biases, sums) }
+    unsafe { compute(block, row, columns, to, step) }
 }
 
-type Compute = unsafe fn(&Row<'_>, usize, &[Halves; PAIRS.len()], &Halves, &mut [Halves; TOGETHER]);
-
-fn of_count<const STRIDE: usize, const LEN: usize, const EDGE: bool>(count: usize) -> Compute {
-    match count {
-        1 => compute_outputs::<1, STRIDE, LEN, EDGE>,
-        2 => compute_outputs::<2, STRIDE, LEN, EDGE>,
-        3 => compute_outputs::<3, STRIDE, LEN, EDGE>,
-        _ => compute_outputs::<4, STRIDE, LEN, EDGE>,
-    }
-}
-
-/// As [`compute`], of `LEN` codes unless that is 0; without `EDGE` all windows lie inside.
+/// As [`compute_row`], of `LEN` codes unless that is 0, where `BEGUN` outputs begin with two
+/// columns.
 ///
 /// # Safety
 ///
-/// As [`compute`].
+/// As [`compute_row`].
 #[target_feature(enable = "avx2")]
-unsafe fn compute_outputs<
-    const COUNT: usize,
-    const STRIDE: usize,
-    const LEN: usize,
-    const EDGE: bool,
->(
+unsafe fn compute_outputs<S: Sequence, const BEGUN: usize, const LEN: usize>(
+    block: &Block<'_, S>,
     row: &Row<'_>,
-    x: usize,
+    columns: &Range<usize>,
+    mut to: *mut i8,
+    step: usize,
+) {
+    let Some(filter) = block.filter.first_chunk() else { return };
+    let len = if LEN > 0 { LEN } else { row.image.len };
+    let mut image = Columns::<LEN>::new(row, columns, len);
+    // SAFETY: the caller's promise.
+    let mut sums = begun::<BEGUN>(&unsafe { image.next_two() }, filter, &block.finish.biases);
+    let mut left = columns.len();
+    while left > 0 {
+        // SAFETY: as above.
+        let inputs = unsafe { image.next_two() };
+        complete(&mut sums, &inputs, filter);
+        let pair = [block.finish.steps(sums[0]), block.finish.steps(sums[BEGUN - 1])];
+        let [first, second] = block.codes.between(pair);
+        // SAFETY: as above.
+        unsafe { vector::store(to, first, len) };
+        if BEGUN > 1 && left > 1 {
+            // SAFETY: as above.
+            unsafe { vector::store(to.wrapping_add(step), second, len) };
+        }
+        to = to.wrapping_add(BEGUN * step);
+        left = left.saturating_sub(BEGUN);
+        sums = begun(&inputs, filter, &block.finish.biases);
+    }
+}
+
+/// What outputs are multiplied with: the upper rows of an even column, of the next one, and the
+/// last row of both.
+type Inputs = [Halves; 3];
+
+/// The sums of the outputs whose windows begin with one of two columns.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn begun<const BEGUN: usize>(
+    [even, odd, last_row]: &Inputs,
     filter: &[Halves; PAIRS.len()],
     biases: &Halves,
-    sums: &mut [Halves; TOGETHER],
+) -> [Halves; BEGUN] {
+    let mut sums = [*biases; BEGUN];
+    add_products(&mut sums[0], even, &filter[0]);
+    add_products(&mut sums[0], odd, &filter[1]);
+    add_products(&mut sums[0], last_row, &filter[3]);
+    if BEGUN > 1 {
+        add_products(&mut sums[1], odd, &filter[0]);
+        add_products(&mut sums[1], last_row, &filter[5]);
+    }
+    sums
+}
+
+/// Adds the products of outputs that began with the two columns before these.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn complete<const BEGUN: usize>(
+    sums: &mut [Halves; BEGUN],
+    [even, odd, last_row]: &Inputs,
+    filter: &[Halves; PAIRS.len()],
 ) {
-    let Image { window, steps: [_, to_pixel], padding, len, .. } = *row.image;
-    let padding = _mm256_set1_epi16(padding[0].into());
-    let offset = window.source(1, x, 0).wrapping_mul(to_pixel);
-    let [a, b, c] = row.lines;
-    let mut strip = Strip::<COUNT, STRIDE, LEN, EDGE> {
-        rows: [a.wrapping_add(offset), b.wrapping_add(offset), c.wrapping_add(offset)],
-        step: to_pixel,
-        len,
-        inside: row.inside.clone(),
-        inside_across: row.columns(x),
-        padding,
-        sums: [*biases; COUNT],
-    };
-    // SAFETY: the caller's promise.
-    unsafe { strip.add_columns::<0>(filter) };
-    // SAFETY: as above.
-    unsafe { strip.add_columns::<2>(filter) };
-    // SAFETY: as above.
-    unsafe { strip.add_columns::<4>(filter) };
-    // SAFETY: as above.
-    unsafe { strip.add_columns::<6>(filter) };
-    // SAFETY: as above.
-    unsafe { strip.add_columns::<8>(filter) };
-    for o in 0..COUNT {
-        sums[o] = strip.sums[o];
+    add_products(&mut sums[0], even, &filter[2]);
+    add_products(&mut sums[0], last_row, &filter[4]);
+    if BEGUN > 1 {
+        add_products(&mut sums[1], even, &filter[1]);
+        add_products(&mut sums[1], odd, &filter[2]);
+        add_products(&mut sums[1], last_row, &filter[6]);
     }
 }
 
-/// Outputs side by side.
-struct Strip<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool> {
-    /// Rows of the image, from the first column under the first window on.
+/// The columns under a row of outputs, one after another.
+struct Columns<const LEN: usize> {
+    /// The rows of the image under those of the window, or padding, where the next column begins.
     rows: [*const i8; 3],
-    /// Bytes from a column to the next.
-    step: usize,
+    /// Bytes from a column of the rows to the next.
+    steps: [usize; 3],
+    /// The next column's number, counted from the first that lies inside the image.
+    next: isize,
+    /// How many lie inside and are under the outputs.
+    count: isize,
+    padding: *const i8,
     len: usize,
-    /// Which of the rows lie inside the image.
-    inside: Range<usize>,
-    /// Which columns do.
-    inside_across: Range<usize>,
-    padding: __m256i,
-    sums: [Halves; COUNT],
 }
 
-impl<const COUNT: usize, const STRIDE: usize, const LEN: usize, const EDGE: bool>
-    Strip<COUNT, STRIDE, LEN, EDGE>
-{
-    /// Adds the products of column `EVEN` and of the next.
-    ///
-    /// # Safety
-    ///
-    /// As [`compute`].
+impl<const LEN: usize> Columns<LEN> {
     #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn add_columns<const EVEN: usize>(&mut self, filter: &[Halves; PAIRS.len()]) {
-        let last = (COUNT - 1) * STRIDE + 2;
-        if EVEN > last {
-            return;
+    fn new(row: &Row<'_>, outputs: &Range<usize>, len: usize) -> Self {
+        let image = row.image;
+        let inside = row.columns(outputs.start);
+        let seen = (outputs.len() - 1) * usize::from(image.window.stride[1]) + 3;
+        let padding = image.padding.as_ptr();
+        let first = image.window.source(1, outputs.start, 0);
+        let mut rows = [padding; 3];
+        let mut steps = [0; 3];
+        for down in row.inside.clone() {
+            rows[down] = row.lines[down].wrapping_add(first.wrapping_mul(image.steps[1]));
+            steps[down] = image.steps[1];
         }
-        let mut last_row = [self.padding; 2];
-        for odd in 0..2 {
-            let column = EVEN + odd;
-            if column > last {
-                break;
-            }
-            // SAFETY: the caller's promise.
-            let [first, second, third] = unsafe { self.load_column(column) };
-            last_row[odd] = third;
-            let pairs = unpacked(first, second);
-            for o in 0..COUNT {
-                let tap = column.wrapping_sub(o * STRIDE);
-                if tap < 3 {
-                    add_products(&mut self.sums[o], pairs, &filter[tap]);
-                }
-            }
-        }
-        let pairs = unpacked(last_row[0], last_row[1]);
-        for o in 0..COUNT {
-            // From the window to the pair.
-            let taps = match EVEN.wrapping_sub(o * STRIDE) {
-                0 => &filter[3],
-                2 => &filter[4],
-                usize::MAX => &filter[5],
-                1 => &filter[6],
-                _ => continue,
-            };
-            add_products(&mut self.sums[o], pairs, taps);
-        }
+        let next = inside.start.cast_signed().wrapping_neg();
+        let count = inside.end.min(seen).cast_signed() + next;
+        Self { rows, steps, next, count, padding, len }
     }
 
-    /// The three rows of a column.
+    /// The next two.
     ///
     /// # Safety
     ///
-    /// As [`compute`].
+    /// The image is readable.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn load_column(&self, column: usize) -> [__m256i; 3] {
+    unsafe fn next_two(&mut self) -> Inputs {
         let len = if LEN > 0 { LEN } else { self.len };
-        let mut inputs = [self.padding; 3];
-        if EDGE && !self.inside_across.contains(&column) {
-            return inputs;
-        }
-        for down in 0..3 {
-            if !EDGE || self.inside.contains(&down) {
-                let pixel = self.rows[down].wrapping_add(column * self.step);
-                // SAFETY: inside the image.
-                inputs[down] = unsafe { load(pixel, len) };
+        let mut columns = [[_mm256_setzero_si256(); 3]; 2];
+        for odd in 0..2 {
+            let is_inside = (0..self.count).contains(&self.next);
+            for down in 0..3 {
+                let pixel = if is_inside { self.rows[down] } else { self.padding };
+                // SAFETY: inside the image, or padding.
+                columns[odd][down] = unsafe { load(pixel, len) };
+                self.rows[down] = self.rows[down].wrapping_add(self.steps[down]);
             }
+            self.next += 1;
         }
-        inputs
+        let [[a, b, c], [d, e, f]] = columns;
+        [unpacked(a, b), unpacked(d, e), unpacked(c, f)]
     }
 }
