@@ -22,8 +22,8 @@ pub(super) const CHANNELS: usize = 16;
 /// Most pairs of taps of a window.
 const MAX_PAIRS: usize = 32;
 
-/// Bytes of the image whose blocks are computed one after another: they stay in the cache.
-const NEARBY: usize = 16 << 10;
+/// Blocks that lie in the same lines of the cache.
+const SIDE_BY_SIDE: usize = 64 / CHANNELS;
 
 /// Two vectors for 16 channels: 0 to 3 and 8 to 11, then the others, which is where unpacking puts
 /// them.
@@ -63,29 +63,28 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
     let steps = [layout.row_stride, layout.pixel_stride].map(|n| n as usize);
     let [row_step, step] = [target.row_stride, target.pixel_stride].map(|n| n as usize);
     let window = &params.window;
-    let (filters, table) = (weights.get(params.weights), weights.get(params.columns));
+    let (packed, table) = (weights.get(params.weights), weights.get(params.columns));
     let numbers = CHANNELS * packing.parameters as usize;
     let mut taps = [Tap::default(); 2 * MAX_PAIRS];
     let count = Tap::all(window, steps, &mut taps);
     let taps = taps.as_chunks().0.get(..count.div_ceil(2)).unwrap_or_default();
     let is_near = near::fits(window);
-    let mut filter = [[_mm256_setzero_si256(); 2]; MAX_PAIRS];
-    let (rows, columns, channels) = (io.output.rows(), io.output.columns(), io.output.channels());
-    let nearby = NEARBY / (steps[0] * usize::from(window.stride[0])).max(1) + 1;
-
-    for first_row in rows.clone().step_by(nearby) {
-        for channel in channels.clone().step_by(CHANNELS) {
+    let mut filters = [[[_mm256_setzero_si256(); 2]; MAX_PAIRS]; SIDE_BY_SIDE];
+    let padding = [params.input_zero_point; CHANNELS];
+    let (columns, channels) = (io.output.columns(), io.output.channels());
+    for first in channels.clone().step_by(SIDE_BY_SIDE * CHANNELS) {
+        let mut blocks = [const { None }; SIDE_BY_SIDE];
+        let firsts = (first..channels.end).step_by(CHANNELS);
+        for ((channel, filter), side_by_side) in firsts.zip(&mut filters).zip(&mut blocks) {
             let block = channel / CHANNELS;
             let Some(table) = table.get(block * numbers..(block + 1) * numbers) else { return };
-            let Some(weights) = filters.as_chunks().0.get(block * count..(block + 1) * count)
-            else {
-                return;
-            };
+            let weights = packed.as_chunks().0.get(block * count..(block + 1) * count);
+            let Some(weights) = weights else { return };
             if is_near {
-                interleave(&mut filter, near::PAIRS, weights, params.weight_zero_point);
+                interleave(filter, near::PAIRS, weights, params.weight_zero_point);
             } else {
                 let in_turn = (0..).step_by(2).map(|tap| [tap, tap + 1]).take(taps.len());
-                interleave(&mut filter, in_turn, weights, params.weight_zero_point);
+                interleave(filter, in_turn, weights, params.weight_zero_point);
             }
             let Some(finish) = Finish::<S>::new(table) else { return };
             let image = Image {
@@ -94,14 +93,16 @@ unsafe fn blocks<S: Sequence>(params: &PackedDepthwiseConv2d, weights: &Weights<
                 extents: [layout.hwc.h, layout.hwc.w].map(|n| n as usize),
                 steps,
                 inside: window.inside(1, layout.hwc.w as usize),
-                padding: &[params.input_zero_point; CHANNELS],
+                padding: &padding,
                 len: (channels.end - channel).min(CHANNELS),
             };
             let codes = Codes::new(params.output);
-            let block = Block { image, filter: &filter, taps, is_near, finish, codes };
             let to = written.as_ptr().wrapping_add(channel - channels.start);
-            for y in (first_row..rows.end).take(nearby) {
-                let to = to.wrapping_add((y - rows.start) * row_step);
+            *side_by_side = Some(Block { image, filter, taps, is_near, finish, codes, to });
+        }
+        for (row, y) in io.output.rows().enumerate() {
+            for block in blocks.iter().flatten() {
+                let to = block.to.wrapping_add(row * row_step);
                 // SAFETY: the image is the input's; cells of this core's share.
                 unsafe { block.compute_row(y, &columns, to, step) };
             }
@@ -118,6 +119,8 @@ pub(super) struct Block<'a, S> {
     is_near: bool,
     pub(super) finish: Finish<S>,
     pub(super) codes: Codes,
+    /// Where the channels of the first output go.
+    to: *mut i8,
 }
 
 impl<S: Sequence> Block<'_, S> {
@@ -129,7 +132,7 @@ impl<S: Sequence> Block<'_, S> {
     /// The image is readable, and pixels are writable for the channels.
     #[target_feature(enable = "avx2")]
     unsafe fn compute_row(&self, y: usize, columns: &Range<usize>, mut to: *mut i8, step: usize) {
-        let Self { image, filter, taps, is_near, finish, codes } = self;
+        let Self { image, filter, taps, is_near, finish, codes, .. } = self;
         let row = Row::new(image, y);
         if *is_near {
             // SAFETY: the caller's promise.

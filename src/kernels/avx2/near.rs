@@ -73,25 +73,34 @@ unsafe fn compute_outputs<S: Sequence, const BEGUN: usize, const LEN: usize>(
     let Some(filter) = block.filter.first_chunk() else { return };
     let len = if LEN > 0 { LEN } else { row.image.len };
     let mut image = Columns::<LEN>::new(row, columns, len);
-    // SAFETY: the caller's promise.
-    let mut sums = begun::<BEGUN>(&unsafe { image.next_two() }, filter, &block.finish.biases);
-    let mut left = columns.len();
-    while left > 0 {
-        // SAFETY: as above.
-        let inputs = unsafe { image.next_two() };
-        complete(&mut sums, &inputs, filter);
+    let mut store = |sums: [Halves; BEGUN], left: usize| {
         let pair = [block.finish.steps(sums[0]), block.finish.steps(sums[BEGUN - 1])];
         let [first, second] = block.codes.between(pair);
-        // SAFETY: as above.
+        // SAFETY: the caller's promise.
         unsafe { vector::store(to, first, len) };
         if BEGUN > 1 && left > 1 {
             // SAFETY: as above.
             unsafe { vector::store(to.wrapping_add(step), second, len) };
         }
         to = to.wrapping_add(BEGUN * step);
-        left = left.saturating_sub(BEGUN);
-        sums = begun(&inputs, filter, &block.finish.biases);
+    };
+    // SAFETY: as above.
+    let mut sums = begun::<BEGUN>(&unsafe { image.next_two() }, filter, &block.finish.biases);
+    // SAFETY: as above.
+    let mut inputs = unsafe { image.next_two() };
+    complete(&mut sums, &inputs, filter);
+    let mut left = columns.len();
+    // Codes are made of sums while others are added up: neither waits for the other.
+    while left > BEGUN {
+        let mut next = begun(&inputs, filter, &block.finish.biases);
+        // SAFETY: as above.
+        inputs = unsafe { image.next_two() };
+        store(sums, left);
+        complete(&mut next, &inputs, filter);
+        sums = next;
+        left -= BEGUN;
     }
+    store(sums, left);
 }
 
 /// What outputs are multiplied with: the upper rows of an even column, of the next one, and the
