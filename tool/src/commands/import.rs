@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pipeit_rt::Model;
+use pipeit_rt::kernels::Path as KernelPath;
 
 use super::{CommandError, progress, spinner};
 use crate::artefact::{self, OwnedPlan};
@@ -53,8 +54,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut tables = artefact::tables(&loaded.bytes)?;
     let artefact = artefact::open(&loaded.bytes, &mut tables)?;
     let plans = plans(artefact.model, &target, &args.stages)?;
+    // Of filters as the file has them, which portable kernels go through much faster.
+    let unpacked = load(&args.model, &[KernelPath::Reference.into()])?;
     bar.finish_and_clear();
-    let goldens = goldens(artefact.model);
+    let mut tables = artefact::tables(&unpacked.bytes)?;
+    let goldens = goldens(artefact::open(&unpacked.bytes, &mut tables)?.model);
     let bytes = artefact::write(artefact.model, &plans, &goldens)?;
     write_file(&args.output, &bytes)?;
     let (layers, plans) = (artefact.model.layers.len(), plans.len());
