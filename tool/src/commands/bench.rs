@@ -84,7 +84,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), CommandError> {
         writeln!(out, "{}", layers.table())?;
         writeln!(
             out,
-            "peak of one core: {:.1} GMAC/s, of a convolution in the caches\n",
+            "peak of one core: {:.1} GMAC/s, of a convolution in the caches, without Winograd's filtering\n",
             layers.peak
         )?;
     }

@@ -43,11 +43,12 @@ pub const ZOO: [Architecture; 9] = [
 ];
 
 /// A TensorFlow Lite file with one convolution that keeps the multipliers of a core as busy as
-/// any layer can: many inputs per output, all of it in the nearest caches.
+/// any layer can: many inputs per output, all of it in the nearest caches, and a window for which
+/// there is no way with fewer products.
 #[must_use]
 pub fn busy_convolution() -> Vec<u8> {
-    let (mut network, input) = Network::new([12, 16, 256], [-1.0, 1.0]);
-    network.conv("busy", input, 64, network::window([3, 3]), network::LINEAR);
+    let (mut network, input) = Network::new([12, 16, 128], [-1.0, 1.0]);
+    network.conv("busy", input, 64, network::window([5, 5]), network::LINEAR);
     let calibration = calibrate::calibrate(&network, 0, &mut || ());
     file::write(&network, &calibration, "one convolution".to_owned())
 }
