@@ -17,7 +17,7 @@ use crate::kernels::{Io, Path, Window};
 use crate::weights::Weights;
 
 /// Channels of a block.
-pub(super) const CHANNELS: usize = 16;
+const CHANNELS: usize = 16;
 
 /// Most pairs of taps of a window.
 const MAX_PAIRS: usize = 32;
