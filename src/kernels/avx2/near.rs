@@ -76,7 +76,7 @@ unsafe fn compute_outputs<S: Sequence, const BEGUN: usize, const LEN: usize>(
     let mut store = |sums: [Halves; BEGUN], left: usize| {
         let pair = [block.finish.steps(sums[0]), block.finish.steps(sums[BEGUN - 1])];
         let [first, second] = block.codes.between(pair);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise: pixels are writable for the channels.
         unsafe { vector::store(to, first, len) };
         if BEGUN > 1 && left > 1 {
             // SAFETY: as above.
@@ -84,8 +84,9 @@ unsafe fn compute_outputs<S: Sequence, const BEGUN: usize, const LEN: usize>(
         }
         to = to.wrapping_add(BEGUN * step);
     };
-    // SAFETY: as above.
-    let mut sums = begun::<BEGUN>(&unsafe { image.next_two() }, filter, &block.finish.biases);
+    // SAFETY: the caller's promise: the image is readable.
+    let first = unsafe { image.next_two() };
+    let mut sums = begun::<BEGUN>(&first, filter, &block.finish.biases);
     // SAFETY: as above.
     let mut inputs = unsafe { image.next_two() };
     complete(&mut sums, &inputs, filter);
@@ -153,7 +154,9 @@ struct Columns<const LEN: usize> {
     next: isize,
     /// How many lie inside and are under the outputs.
     count: isize,
+    /// A pixel outside.
     padding: *const i8,
+    /// The channels.
     len: usize,
 }
 
