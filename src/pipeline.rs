@@ -26,7 +26,7 @@ pub use crate::stats::StageStats;
 use crate::stats::{Counters, Load, Pace, Progress};
 use crate::sync::SpinMutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::team::{Member, Team};
+use crate::team::{Team, arrivals};
 use crate::topology::{CoreId, Topology};
 use crate::weights::ALIGNMENT;
 
@@ -280,9 +280,11 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let slots = plan.needs.slots.into();
         let arena_bytes = plan.arena_bytes().saturating_sub(slot_bytes.saturating_mul(slots));
         let mut arenas = region.zeroed(arena_bytes, ALIGNMENT)?;
-        let cores = plan.teams.iter().map(|team| usize::from(team.cores)).sum();
-        let mut members: &[_] =
-            region.slice(cores, |_| Ok::<_, OutOfMemory>(CachePadded(Member::new())))?;
+        let arrivals_of = |team: &planned::Team| arrivals::<P>(team.cores.into());
+        let events = plan.teams.iter().map(arrivals_of).sum();
+        region.zeroed(0, align_of::<CachePadded<u8>>())?;
+        let mut events: &[P::Event] =
+            region.slice(events, |_| Ok::<_, OutOfMemory>(Event::new()))?;
         let teams = region.slice(plan.teams.len(), |i| {
             let unknown = PipelineError::Plan(PlanError::Cores { team: i as u16 });
             let planned = plan.teams.get(i).ok_or(unknown)?;
@@ -291,9 +293,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             let stage = plan.stages.get(index).ok_or(unknown)?;
             let arena_bytes = (stage.arena_bytes as usize).next_multiple_of(ALIGNMENT);
             let arena = arenas.split_off_mut(..arena_bytes).ok_or(unknown)?;
-            let members = members.split_off(..planned.cores.into()).ok_or(unknown)?;
+            let arrivals = events.split_off(..arrivals_of(planned)).ok_or(unknown)?;
+            let arrivals = arrivals.get(..planned.cores.into()).ok_or(unknown)?;
             Ok::<_, PipelineError>(TeamState {
-                team: Team::new(arena, slot_bytes, members),
+                team: Team::new(arena, slot_bytes, arrivals),
                 stage: index,
                 queue: SpinQueue::new(),
                 kernels: Self::kernels(model, plan, planned, stage, kernels)?,
@@ -355,7 +358,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             (count as usize).saturating_mul(size_of::<T>())
         }
         (demand.arena_bytes as usize)
-            .saturating_add(of::<CachePadded<Member<P>>>(demand.cores))
+            .saturating_add(of::<P::Event>(demand.cores))
+            // Each team's arrivals fill whole lines.
+            .saturating_add(of::<CachePadded<u8>>(demand.teams))
             .saturating_add(of::<TeamState<'_, P>>(demand.teams))
             // Alignment of the slots, which are whole multiples, of the arenas and the two tables.
             .saturating_add(4 * align_of::<CachePadded<u8>>())

@@ -11,7 +11,7 @@ use core::slice;
 
 use crate::platform::{Event, Platform, Ticks};
 use crate::queue::CachePadded;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use crate::tensor::{Hwc, Region, Split};
 
 /// The part of an `output` that core `member` of `cores` computes: rows, or channels where
@@ -110,7 +110,8 @@ pub(crate) struct Team<'a, P: Platform> {
     arena: SharedBytes<'a>,
     slot_len: usize,
     frame: CachePadded<Frame<P>>,
-    members: &'a [CachePadded<Member<P>>],
+    /// For each member an event that is signalled when it arrives at a barrier.
+    arrivals: &'a [P::Event],
     /// Whether events have been signalled for no frame and no barrier.
     woken: AtomicBool,
 }
@@ -123,38 +124,29 @@ struct Frame<P: Platform> {
     begun: P::Event,
 }
 
-/// What a member tells the others, in one cache line that nobody else writes.
-pub(crate) struct Member<P: Platform> {
-    /// Signalled at each barrier.
-    arrived: P::Event,
-}
-
-impl<P: Platform> Member<P> {
-    /// One that has not arrived at any barrier.
-    pub(crate) fn new() -> Self {
-        Self { arrived: P::Event::new() }
-    }
+/// Events to set aside for the arrivals of `cores` members, so that they fill cache lines.
+pub(crate) const fn arrivals<P: Platform>(cores: usize) -> usize {
+    cores.next_multiple_of(match align_of::<CachePadded<u8>>() / size_of::<P::Event>() {
+        0 => 1,
+        in_line => in_line,
+    })
 }
 
 impl<'a, P: Platform> Team<'a, P> {
-    /// A team of these members, the leader first.
-    pub(crate) fn new(
-        arena: &'a mut [i8],
-        slot_len: usize,
-        members: &'a [CachePadded<Member<P>>],
-    ) -> Self {
+    /// A team of as many members as `arrivals`, the leader first.
+    pub(crate) fn new(arena: &'a mut [i8], slot_len: usize, arrivals: &'a [P::Event]) -> Self {
         Self {
             arena: SharedBytes::new(arena),
             slot_len,
             frame: CachePadded(Frame { slot: AtomicPtr::default(), begun: P::Event::new() }),
-            members,
+            arrivals,
             woken: AtomicBool::new(false),
         }
     }
 
     /// Number of cores.
     pub(crate) fn cores(&self) -> usize {
-        self.members.len()
+        self.arrivals.len()
     }
 
     /// Leader: shares `slot` with the team and sets the other members off.
@@ -182,10 +174,8 @@ impl<'a, P: Platform> Team<'a, P> {
     pub(crate) fn wake(&self) {
         // Release: who sees it sees what led to it. Who sees a count that is signalled here sees it.
         self.woken.store(true, Ordering::Release);
-        // A member whose `advance` undoes a signal from below sees it, too, after its `rouse`.
-        fence(Ordering::SeqCst);
         self.frame.begun.signal();
-        self.members.iter().for_each(|member| member.arrived.signal());
+        self.arrivals.iter().for_each(Event::signal);
     }
 
     fn is_woken(&self) -> bool {
@@ -219,43 +209,29 @@ impl<'a, P: Platform> Team<'a, P> {
     /// None when `watch` says so before that, which otherwise gives the time to call it again, or
     /// when the team [wakes](Self::wake).
     ///
-    /// Everyone looks at everyone: what it takes is the way of one cache line from core to
-    /// core, where counting together takes one for each that counts and one back.
+    /// Everyone looks at everyone. The arrivals lie side by side: who signals his own has the
+    /// cache line then, and with it those of the others.
     pub(crate) fn barrier(&self, member: usize, watch: impl Fn() -> Option<Ticks>) -> Option<()> {
-        let own = self.members.get(member)?;
+        let own = self.arrivals.get(member)?;
         if self.cores() == 1 {
             return Some(());
         }
-        let passed = own.arrived.count();
-        // Who sees the new count (below) sees what this member wrote. Those who sleep are woken
-        // once there is nothing better to do.
-        own.arrived.advance();
-        let mut others = self.members.iter().filter(|other| !ptr::eq(*other, own));
-        let met = others.try_for_each(|other| {
+        let passed = own.count();
+        // Who sees the new count (below) sees what this member wrote.
+        own.signal();
+        for other in self.arrivals.iter().filter(|other| !ptr::eq(*other, own)) {
             // Nobody is behind by more than one, since this member passed the last barrier only
             // when all had arrived there.
-            while other.arrived.count() == passed {
-                let idle = || {
-                    own.arrived.rouse();
-                    watch()
-                };
-                other.arrived.wait(passed, idle)?;
+            while other.count() == passed {
+                other.wait(passed, || if self.is_woken() { None } else { watch() })?;
             }
-            Some(())
-        });
-        own.arrived.rouse();
-        if self.is_woken() {
-            // In place of the signal that `advance` may have undone.
-            own.arrived.signal();
-            return None;
         }
-        met
+        (!self.is_woken()).then_some(())
     }
 
     /// The first member that another is a barrier ahead of, or else the leader.
     pub(crate) fn absent(&self) -> usize {
-        let arrived = |member: &CachePadded<Member<P>>| member.arrived.count();
-        let all = || self.members.iter().map(arrived);
+        let all = || self.arrivals.iter().map(Event::count);
         all().position(|late| all().any(|other| other == late.wrapping_add(1))).unwrap_or(0)
     }
 }
@@ -306,10 +282,10 @@ mod tests {
 
         #[test]
         fn members_see_what_the_others_wrote() {
-            let members = [(); 3].map(|()| CachePadded(Member::new()));
+            let arrivals = [(); 3].map(|()| Event::new());
             let mut arena = [0i8; 3];
             let mut slot = [0i8; 64];
-            let team = Team::<Hosted>::new(&mut arena, 64, &members);
+            let team = Team::<Hosted>::new(&mut arena, 64, &arrivals);
             let team = &team;
             // Each member counts up its byte, then looks at those of the others.
             let work = |member: usize| {
@@ -339,18 +315,18 @@ mod tests {
 
         #[test]
         fn an_absent_member_is_named() {
-            let members = [(); 2].map(|()| CachePadded(Member::new()));
+            let arrivals = [(); 2].map(|()| Event::new());
             let mut arena = [0i8; 0];
-            let team = Team::<Hosted>::new(&mut arena, 0, &members);
+            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
             assert_eq!(team.barrier(0, || None), None);
             assert_eq!(team.absent(), 1);
         }
 
         #[test]
         fn cells_outside_are_none() {
-            let members = [(); 1].map(|()| CachePadded(Member::new()));
+            let arrivals = [(); 1].map(|()| Event::new());
             let mut arena = [0i8; 8];
-            let team = Team::<Hosted>::new(&mut arena, 0, &members);
+            let team = Team::<Hosted>::new(&mut arena, 0, &arrivals);
             for (offset, len) in [(0, 9), (8, 1), (usize::MAX, 2)] {
                 // SAFETY: there is one thread.
                 assert!(unsafe { team.cells(Place::Arena(offset), len) }.is_empty());

@@ -10,7 +10,7 @@ use std::vec::Vec;
 use std::{fs, thread, thread_local};
 
 use super::{Event, Platform, Ticks};
-use crate::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, seq_cst_in_models};
 use crate::topology::{CoreId, MAX_CLUSTERS, MAX_CORES, TooManyCores, Topology};
 
@@ -67,10 +67,7 @@ impl Platform for Hosted {
 const SPIN: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 20 });
 /// Looks at the count before the first look at the clock, which takes longer than what most
 /// waits are for, and between two of them. One in models, where more would see the same.
-const LOOKS_PER_TIME: u32 = if cfg!(loom) { 1 } else { 32 + LOOKS_AT_ONCE };
-/// The first of them follow each other without a pause, which on many cores takes as long as a
-/// cache line takes from another.
-const LOOKS_AT_ONCE: u32 = 256;
+const LOOKS_PER_TIME: u32 = if cfg!(loom) { 1 } else { 32 };
 
 /// An event whose waiters spin for a moment, then park.
 #[derive(Debug)]
@@ -84,22 +81,13 @@ pub struct ParkingEvent {
 impl ParkingEvent {
     /// Looks at the count for a moment: whether it is no longer `seen`.
     fn changes(&self, seen: u32) -> bool {
-        for look in 0..LOOKS_PER_TIME {
-            if self.count() != seen {
-                return true;
-            }
-            if look >= LOOKS_AT_ONCE {
+        (0..LOOKS_PER_TIME).any(|_| {
+            let changed = self.count() != seen;
+            if !changed {
                 core::hint::spin_loop();
             }
-        }
-        false
-    }
-
-    fn wake_parked(&self) {
-        if self.parked.load(Ordering::SeqCst) > 0 {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.wake.notify_all();
-        }
+            changed
+        })
     }
 }
 
@@ -122,18 +110,10 @@ impl Event for ParkingEvent {
         // waiter sees the new count before it parks.
         self.count.fetch_add(1, Ordering::SeqCst);
         seq_cst_in_models();
-        self.wake_parked();
-    }
-
-    /// A mere store: what follows need not wait for the cache line.
-    fn advance(&self) {
-        self.count.store(self.count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-    }
-
-    fn rouse(&self) {
-        // As in `signal`, for the count of `advance`.
-        fence(Ordering::SeqCst);
-        self.wake_parked();
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_all();
+        }
     }
 
     fn wait(&self, seen: u32, deadline: impl FnOnce() -> Option<Ticks>) -> Option<()> {

@@ -67,15 +67,6 @@ pub trait Event: Send + Sync {
     /// Counts up, `Release`, and ends the waiting of all cores.
     fn signal(&self);
 
-    /// Counts up, `Release`, and may leave cores asleep until [`rouse`](Self::rouse). A signal of
-    /// another core at the same moment may be lost: for events of one core.
-    fn advance(&self) {
-        self.signal();
-    }
-
-    /// Ends the waiting of the cores that [`advance`](Self::advance) has left asleep.
-    fn rouse(&self) {}
-
     /// Returns when the count is no longer `seen` or the deadline has passed; it may return
     /// for no reason, too. `deadline` is asked only when the count does not change at once, and
     /// may say not to wait by giving `None`; then so does this.

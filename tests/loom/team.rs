@@ -9,9 +9,8 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use super::platform::{CORRECT, NO_REGISTER, Wfe, send_event, spawn};
 use super::{Watched, check, lend};
 use crate::platform::hosted::Hosted;
-use crate::platform::{Platform, Ticks};
-use crate::queue::CachePadded;
-use crate::team::{Member, Place, Team};
+use crate::platform::{Event, Platform, Ticks};
+use crate::team::{Place, Team};
 
 struct State<P: Platform> {
     team: Team<'static, P>,
@@ -39,10 +38,10 @@ impl<P: Platform> State<P> {
 
 /// A team of `members` works on `frames` frames and is stopped.
 fn frames_pass<P: Platform>(members: usize, frames: u32) {
-    let team: Box<[_]> = (0..members).map(|_| CachePadded(Member::new())).collect();
-    lend(team, |team| {
+    let arrivals: Box<[_]> = (0..members).map(|_| Event::new()).collect();
+    lend(arrivals, |arrivals| {
         let state = State {
-            team: Team::<P>::new(&mut [], 1, team),
+            team: Team::<P>::new(&mut [], 1, arrivals),
             stopped: AtomicBool::new(false),
             slot: Watched::new(),
             shares: (0..members).map(|_| Watched::new()).collect(),
@@ -92,9 +91,9 @@ fn parking_three_members() {
 
 /// Two members meet twice, if a third core that wakes the team lets them.
 fn a_wake_ends_all() {
-    let team: Box<[_]> = (0..2).map(|_| CachePadded(Member::new())).collect();
-    lend(team, |team| {
-        lend(Team::<Hosted>::new(&mut [], 0, team), |team| {
+    let arrivals: Box<[_]> = (0..2).map(|_| Event::new()).collect();
+    lend(arrivals, |arrivals| {
+        lend(Team::<Hosted>::new(&mut [], 0, arrivals), |team| {
             let meet = |member| team.barrier(member, || Some(Ticks::NEVER));
             let other = spawn(1, move || {
                 let _ = meet(1).and_then(|()| meet(1));
