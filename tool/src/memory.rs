@@ -41,8 +41,10 @@ pub struct StageNeeds {
 
 /// Places the storages of `model` for these stages and `slots` frames in flight.
 ///
-/// What only one stage uses goes into its arenas, unless it takes less memory in the slots:
-/// with one slot, say, where input and output can share bytes with what lies between them.
+/// What only one stage uses goes into its arenas, unless that takes a quarter more memory than the
+/// slots would: with one slot, say, where input and output can share bytes with what lies between
+/// them. Bytes of a slot go from the caches of each stage to those of the next, even where a stage
+/// only writes over what another has left there. With a single stage, whichever takes less.
 /// `None` when a slot or an arena would have more bytes than 32 bits can state.
 #[must_use]
 pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize) -> Option<Layout> {
@@ -58,7 +60,14 @@ pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize) -> Option<L
         let arenas: u64 = arenas.map(|(stage, &n)| stage.teams as u64 * u64::from(n)).sum();
         slots as u64 * u64::from(layout.slot_bytes) + arenas
     };
-    [in_arenas, in_slots].into_iter().flatten().min_by_key(bytes)
+    let most = |in_slots| match stages {
+        [_] => bytes(in_slots),
+        _ => bytes(in_slots).saturating_mul(5) / 4,
+    };
+    match (in_arenas, in_slots) {
+        (Some(arenas), Some(slots)) if bytes(&arenas) > most(&slots) => Some(slots),
+        (arenas, slots) => arenas.or(slots),
+    }
 }
 
 /// Packs the slot and the arenas; `arena` says whose arena a storage goes into that is no
