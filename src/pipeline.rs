@@ -588,8 +588,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         mut attempt: impl FnMut() -> Result<Option<T>, CallError>,
     ) -> Result<T, CallError> {
         let deadline = wait.deadline();
+        // Not looked at before there is need to: that takes a cache line from who signals.
+        let mut seen = None;
         loop {
-            let seen = event.count();
             // What fails stops, too: most calls need not look for a failure.
             let stopped = self.is_stopped();
             if stopped && let Some(error) = self.failure() {
@@ -604,7 +605,10 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if wait == Wait::Never || P::now() >= deadline {
                 return Err(CallError::TimedOut);
             }
-            event.wait(seen, || Some(self.watch().min(deadline)));
+            if let Some(seen) = seen {
+                event.wait(seen, || Some(self.watch().min(deadline)));
+            }
+            seen = Some(event.count());
         }
     }
 
