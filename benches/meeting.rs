@@ -48,26 +48,26 @@ fn time(layers: u16, stages: &[(u16, &[u8])], frames: u64) -> Duration {
         let (sent, seen) = (Cell::new(0), Cell::new(0));
         let begun = Cell::new(Instant::now());
         let beside = || {
-            if pipeline.poll(Wait::Never).is_ok() {
+            // It has been through the first stage, on this core.
+            if seen.get() < sent.get() && pipeline.poll(Wait::Forever).is_ok() {
                 seen.set(seen.get() + 1);
             }
-            match sent.get() {
+            match seen.get() {
                 // The first finds out whether everybody is there.
-                1 if seen.get() == 1 => begun.set(Instant::now()),
-                _ if seen.get() > frames => {
+                1 => begun.set(Instant::now()),
+                all if all > frames => {
                     *taken.lock().expect("no panics") = begun.get().elapsed();
                     pipeline.stop();
+                    return Ticks::NEVER;
                 }
                 _ => {}
             }
-            if sent.get() <= frames
-                && let Ok(frame) = pipeline.acquire(Admission::Block(Wait::Never))
+            if let Ok(frame) = pipeline.acquire(Admission::Block(Wait::Never))
                 && black_box(frame.submit()).is_ok()
             {
                 sent.set(sent.get() + 1);
             }
-            // Again at once.
-            Ticks(0)
+            Ticks::NEVER
         };
         pipeline.run_core_beside(core, beside)
     };

@@ -5,9 +5,11 @@
 //! ```
 //!
 //! In rounds, of which the median counts, a network runs as two teams of a core each, beside it
-//! as two pipelines of one core each at the same time; and as two stages, beside it each stage
-//! alone on a core, while the other core computes frames of its own: the sum of its layers, one
-//! frame at a time, and for the first stage what a pipeline of one core takes to be fed.
+//! as two pipelines of one core each at the same time; and as two stages, cut where the times of
+//! layers say, beside it each stage
+//! alone on a core, while the other core computes frames of its own: of the time that a pipeline of
+//! one core is at work on a frame, the part of the stage's layers, timed one by one; and for the
+//! first stage what such a pipeline takes to be fed.
 
 mod common;
 
@@ -29,9 +31,9 @@ use pipeit_tool::{artefact, report};
 
 /// Rounds of each measurement: many short ones, since what is compared must be close in time where
 /// clocks vary.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 61;
 /// How long each takes.
-const TIME: Duration = Duration::from_millis(200);
+const TIME: Duration = Duration::from_millis(50);
 
 /// A network on cores.
 struct Subject<'a> {
@@ -64,35 +66,44 @@ impl Subject<'_> {
         Ok(one? + other?)
     }
 
-    /// Frames per second of the slower of two stages, each alone on its core, while the other core
-    /// has other work.
-    fn rate_of_slower(
-        &self,
-        stages: &Partition,
-        both: &Machine,
-        cores: &[Machine; 2],
-    ) -> Result<f64, CommandError> {
-        let cuts = stages.cut(&self.planner.costs(both)?)?;
+    /// Nanoseconds of each layer by itself on a core: means, as a rate is one, too.
+    fn layer_ns(&self, core: &Machine) -> Result<Vec<u64>, CommandError> {
+        let plan = self.planner.plan(&Partition::one_core(), core, Some(1))?;
+        let plan = plan.check(self.model).map_err(PlanningError::from)?;
+        let times = layer_times(&plan, core, from_ref(&self.frame), TIME)?;
+        Ok(times.iter().map(|times| times.iter().sum::<u64>() / times.len() as u64).collect())
+    }
+
+    /// Two stages of a core each, of which the slower takes as little as possible, and the first
+    /// layer of the second.
+    fn stages(&self, both: &Machine, core: &Machine) -> Result<(Partition, usize), CommandError> {
+        let times = self.layer_ns(core)?;
+        let slower = |cut: &usize| {
+            let (first, second) = times.split_at(*cut);
+            first.iter().sum::<u64>().max(second.iter().sum())
+        };
+        let cut = (1..times.len()).min_by_key(slower).unwrap_or(1);
+        let mut partition = Partition::stage_per_core(both);
+        for (stage, layers) in partition.stages.iter_mut().zip([0..cut, cut..times.len()]) {
+            stage.layers = Some(layers.start as u16..layers.end as u16);
+        }
+        Ok((partition, cut))
+    }
+
+    /// Frames per second of the slower of two stages, of which the second begins with layer `cut`,
+    /// each alone on its core, while the other core has other work.
+    fn rate_of_slower(&self, cut: usize, cores: &[Machine; 2]) -> Result<f64, CommandError> {
         let one_core = Partition::one_core();
         let mut slowest = 0.0;
-        for (index, layers) in cuts.into_iter().enumerate() {
-            let plan = self.planner.plan(&one_core, &cores[index], Some(1))?;
-            let plan = plan.check(self.model).map_err(PlanningError::from)?;
-            let times = beside(
-                || self.rate(&one_core, &cores[1 - index]),
-                || layer_times(&plan, &cores[index], from_ref(&self.frame), TIME),
-            )?;
-            // Means, as a rate is one, too.
-            let means = times.iter().map(|times| times.iter().sum::<u64>() / times.len() as u64);
-            let sum: u64 = means.skip(layers.start.into()).take(layers.len()).sum();
-            let mut seconds = sum as f64 / 1e9;
-            if index == 0 {
-                let fed = beside(
-                    || self.rate(&one_core, &cores[1]),
-                    || self.measure(&one_core, &cores[0]),
-                )?;
-                seconds += fed.stages[0].starved / fed.frames_per_second();
-            }
+        for (index, core) in cores.iter().enumerate() {
+            let other = || self.rate(&one_core, &cores[1 - index]);
+            let times = beside(other, || self.layer_ns(core))?;
+            let (first, second) = times.split_at(cut);
+            let of_stage = [first, second][index].iter().sum::<u64>();
+            let part = of_stage as f64 / times.iter().sum::<u64>() as f64;
+            let whole = beside(other, || self.measure(&one_core, core))?;
+            let fed = if index == 0 { whole.stages[0].starved } else { 0.0 };
+            let seconds = (part * whole.stages[0].busy + fed) / whole.frames_per_second();
             slowest = f64::max(slowest, seconds);
         }
         Ok(1.0 / slowest)
@@ -128,12 +139,13 @@ fn main() -> Result<(), CommandError> {
         let model = artefact::open(&loaded.bytes, &mut tables)?.model;
         let planner = Planner::new(model, kernels.path);
         let subject = Subject { model, planner, frame: Noise::new(0).frame(model) };
-        let (teams, stages) = (Partition::replicated(&both), Partition::stage_per_core(&both));
+        let teams = Partition::replicated(&both);
+        let (stages, cut) = subject.stages(&both, &cores[0])?;
         let mut rounds = [const { Vec::new() }; 4];
         for _ in 0..ROUNDS {
             let (together, apart) = (subject.rate(&teams, &both)?, subject.rate_apart(&cores)?);
             let (piped, alone) =
-                (subject.rate(&stages, &both)?, subject.rate_of_slower(&stages, &both, &cores)?);
+                (subject.rate(&stages, &both)?, subject.rate_of_slower(cut, &cores)?);
             for (all, value) in
                 rounds.iter_mut().zip([together, together / apart, piped, piped / alone])
             {
