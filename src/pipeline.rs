@@ -282,6 +282,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         let mut arenas = region.zeroed(arena_bytes, ALIGNMENT)?;
         let arrivals_of = |team: &planned::Team| arrivals::<P>(team.cores.into());
         let events = plan.teams.iter().map(arrivals_of).sum();
+        // They begin with a line.
         region.zeroed(0, align_of::<CachePadded<u8>>())?;
         let mut events: &[P::Event] =
             region.slice(events, |_| Ok::<_, OutOfMemory>(Event::new()))?;

@@ -126,10 +126,10 @@ struct Frame<P: Platform> {
 
 /// Events to set aside for the arrivals of `cores` members, so that they fill cache lines.
 pub(crate) const fn arrivals<P: Platform>(cores: usize) -> usize {
-    cores.next_multiple_of(match align_of::<CachePadded<u8>>() / size_of::<P::Event>() {
-        0 => 1,
-        in_line => in_line,
-    })
+    match align_of::<CachePadded<u8>>().checked_div(size_of::<P::Event>()) {
+        None | Some(0) => cores,
+        Some(in_line) => cores.next_multiple_of(in_line),
+    }
 }
 
 impl<'a, P: Platform> Team<'a, P> {
