@@ -41,7 +41,7 @@ pub struct StageNeeds {
 
 /// Places the storages of `model` for these stages and `slots` frames in flight.
 ///
-/// What only one stage uses goes into its arenas, unless that takes a quarter more memory than the
+/// What only one stage uses goes into its arenas, unless that takes a fifth more memory than the
 /// slots would: with one slot, say, where input and output can share bytes with what lies between
 /// them. Bytes of a slot go from the caches of each stage to those of the next, even where a stage
 /// only writes over what another has left there. With a single stage, whichever takes less.
@@ -62,7 +62,7 @@ pub fn place(model: &Model<'_>, stages: &[StageNeeds], slots: usize) -> Option<L
     };
     let most = |in_slots| match stages {
         [_] => bytes(in_slots),
-        _ => bytes(in_slots).saturating_mul(5) / 4,
+        _ => bytes(in_slots).saturating_mul(6) / 5,
     };
     match (in_arenas, in_slots) {
         (Some(arenas), Some(slots)) if bytes(&arenas) > most(&slots) => Some(slots),
