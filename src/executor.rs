@@ -116,21 +116,18 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     fn lead(&self, team: &TeamState<'a, P>, beside: &mut dyn FnMut() -> Ticks) {
         let mut free_since = P::now();
         let pushed = team.queue.pushed();
-        // Looked at only while there is no frame, as that takes a cache line from who pushes.
-        let mut seen = None;
+        // Looked at again only while there is no frame, as that takes a cache line from who pushes.
+        let mut seen = pushed.count();
         loop {
             let next_call = beside();
             if self.is_stopped() {
                 return;
             }
             let Some(frame) = team.queue.pop() else {
-                if let Some(seen) = seen {
-                    pushed.wait(seen, || Some(self.watch().min(next_call)));
-                }
-                seen = Some(pushed.count());
+                pushed.wait(seen, || Some(self.watch().min(next_call)));
+                seen = pushed.count();
                 continue;
             };
-            seen = None;
             let begun = P::now();
             // Since when there was a frame, if there was none when the last one ended.
             let given = Ticks(team.load.progress.since.load(Ordering::Relaxed));

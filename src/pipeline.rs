@@ -589,9 +589,9 @@ impl<'a, P: Platform> Pipeline<'a, P> {
         mut attempt: impl FnMut() -> Result<Option<T>, CallError>,
     ) -> Result<T, CallError> {
         let deadline = wait.deadline();
-        // Not looked at before there is need to: that takes a cache line from who signals.
-        let mut seen = None;
         loop {
+            // To look at it takes a cache line from who signals.
+            let seen = if wait == Wait::Never { 0 } else { event.count() };
             // What fails stops, too: most calls need not look for a failure.
             let stopped = self.is_stopped();
             if stopped && let Some(error) = self.failure() {
@@ -606,10 +606,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
             if wait == Wait::Never || P::now() >= deadline {
                 return Err(CallError::TimedOut);
             }
-            if let Some(seen) = seen {
-                event.wait(seen, || Some(self.watch().min(deadline)));
-            }
-            seen = Some(event.count());
+            event.wait(seen, || Some(self.watch().min(deadline)));
         }
     }
 
