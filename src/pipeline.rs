@@ -590,7 +590,7 @@ impl<'a, P: Platform> Pipeline<'a, P> {
     ) -> Result<T, CallError> {
         let deadline = wait.deadline();
         loop {
-            // To look at it takes a cache line from who signals.
+            // Who does not wait need not look: that takes a cache line from who signals.
             let seen = if wait == Wait::Never { 0 } else { event.count() };
             // What fails stops, too: most calls need not look for a failure.
             let stopped = self.is_stopped();
