@@ -1,5 +1,6 @@
 //! Firmware: builds it and looks into the ELF file.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,11 @@ impl Image {
         let mut cargo = workspace.limited_cargo(LIMIT_S);
         // Where cargo finds the target to build for.
         cargo.current_dir(workspace.boards());
+        // Panics name source files: an image is the same wherever the checkout is.
+        let mut flags = OsString::from("--remap-path-prefix=");
+        flags.push(workspace.root().join(""));
+        flags.push("=");
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
         cargo.args(["build", "--quiet", "--package", package, "--profile", profile]);
         cargo.arg("--target-dir").arg(&target_dir);
         if !features.is_empty() {
