@@ -296,7 +296,11 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         window,
         groups,
         input_zero_point: noise.next() as i8,
-        weight_zero_point: if packing.saturates { 0 } else { zero_point(noise) },
+        weight_zero_point: match access {
+            Access::Winograd => 0,
+            _ if packing.saturates => 0,
+            _ => zero_point(noise),
+        },
         access,
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
         fast,
@@ -311,6 +315,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
     if !conv.fits(input, output_hwc) {
         return None;
     }
+    let packing = conv.packing()?;
     let columns = packing.all_columns(outputs)?;
     let panels = columns.div_ceil(packing.columns);
     let widths = (0..groups).flat_map(|_| 0..panels);

@@ -198,6 +198,7 @@ impl Shape {
                 } else if transformed.fits(input, output) && winograd::pays(channels, output) {
                     conv = transformed;
                 }
+                let packing = conv.packing()?;
                 let columns = packing.all_columns(c)?;
                 let panels = columns.div_ceil(packing.columns);
                 let runs = conv.runs(channels)?;

@@ -289,6 +289,7 @@ impl Packer<'_> {
         } else {
             access
         };
+        let Some(packing) = op.packing() else { return Ok(None) };
         let columns = Columns::of(self.network, dense, op.offset(&packing));
         op.fast = columns.fast;
         let Some(runs) = op.runs(dense.depth) else { return Ok(None) };

@@ -15,12 +15,12 @@ mod vector;
 mod winograd;
 
 use super::compiled::compiled;
-use super::packed::group::Group;
-use super::packed::{self, Access, PackedConv2d, PackedDepthwiseConv2d, Rounding, driver};
+use super::packed::{self, Access, PackedConv2d, PackedDepthwiseConv2d, driver};
 use super::reference::{
     self, Add, AveragePool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
 };
-use super::x86::{Exact, Rectified, Sequence, Short};
+use super::x86::group::each_group;
+use super::x86::winograd::Kernel;
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
@@ -53,39 +53,12 @@ fn supported() -> bool {
 /// [`supported`].
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
     let run = match params.access {
-        Access::Winograd => each_group::<winograd::Kernel>,
+        Access::Winograd => each_group::<Kernel<winograd::Filter>>,
         Access::Widen => each_group::<single::Kernel>,
         _ => driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>,
     };
     // SAFETY: the caller's promise.
     unsafe { run(params, weights, io) }
-}
-
-/// What computes a group of a convolution from the inputs where they lie.
-trait GroupKernel {
-    /// Computes the group's output.
-    ///
-    /// # Safety
-    ///
-    /// [`supported`].
-    unsafe fn compute<S: Sequence>(params: &PackedConv2d, weights: &Weights<'_>, group: &Group<'_>);
-}
-
-/// Computes all groups with `K`.
-///
-/// # Safety
-///
-/// [`supported`].
-unsafe fn each_group<K: GroupKernel>(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    let Some(packing) = Path::Avx2.packing().filter(|_| params.path == Path::Avx2) else { return };
-    let compute = match (params.fast, params.rounding) {
-        (true, Rounding::Double) if params.output.rectifies() => K::compute::<Rectified>,
-        (true, Rounding::Double) => K::compute::<Short>,
-        _ => K::compute::<Exact>,
-    };
-    // SAFETY: the caller's promise.
-    let compute = |group: Group<'_>| unsafe { compute(params, weights, &group) };
-    let _ = params.each_group(&packing, weights, io, compute);
 }
 
 /// # Safety

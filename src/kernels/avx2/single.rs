@@ -4,13 +4,14 @@
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
-use super::GroupKernel;
 use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector;
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::place::{COLUMNS, GROUP, Group as Quads};
 use crate::kernels::packed::{MOST_WIDENED, PARAMETERS, PackedConv2d};
+use crate::kernels::Path;
+use crate::kernels::x86::group::GroupKernel;
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::tensor::Region;
 use crate::weights::Weights;
@@ -26,6 +27,8 @@ const WIDE: usize = 16;
 pub(super) struct Kernel;
 
 impl GroupKernel for Kernel {
+    const PATH: Path = Path::Avx2;
+
     #[target_feature(enable = "avx2")]
     unsafe fn compute<S: Sequence>(
         params: &PackedConv2d,

@@ -273,7 +273,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
 
 /// A count that the compiler knows nothing of: else it counts up a pointer per row, too.
 #[inline]
-fn counted(mut at: usize) -> usize {
+pub(super) fn counted(mut at: usize) -> usize {
     // SAFETY: does nothing.
     unsafe {
         asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags));

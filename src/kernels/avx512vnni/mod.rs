@@ -12,12 +12,30 @@ pub(super) mod elementwise;
 mod pool;
 pub(super) mod requantize;
 pub(super) mod vector;
+mod winograd;
+
+/// Runs a body for every index below a constant that is at most 10: straight code, since a loop
+/// would put what is indexed into memory.
+macro_rules! unrolled {
+    ($index:ident < $end:ident, $body:block) => {
+        unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9)
+    };
+    (@ $index:ident $end:ident $body:block $($value:literal)*) => {
+        $(if $value < $end {
+            let $index = $value;
+            $body
+        })*
+    };
+}
+use unrolled;
 
 use super::compiled::compiled;
-use super::packed::{self, PackedConv2d, PackedDepthwiseConv2d, driver};
+use super::packed::{self, Access, PackedConv2d, PackedDepthwiseConv2d, driver};
 use super::reference::{
     self, Add, AveragePool2d, MaxPool2d, Mean, Mul, ResizeBilinear, ResizeNearestNeighbor, Softmax,
 };
+use super::x86::group::each_group;
+use super::x86::winograd::Kernel;
 use super::{Io, KernelTable, Path};
 use crate::weights::Weights;
 
@@ -57,8 +75,12 @@ pub(super) fn supported() -> bool {
 ///
 /// [`supported`].
 unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let run = match params.access {
+        Access::Winograd => each_group::<Kernel<winograd::Filter>>,
+        _ => driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>,
+    };
     // SAFETY: the caller's promise.
-    unsafe { driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>(params, weights, io) }
+    unsafe { run(params, weights, io) }
 }
 
 /// # Safety

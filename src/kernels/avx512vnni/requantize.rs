@@ -7,6 +7,7 @@ use core::arch::asm;
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
+use super::unrolled;
 use super::vector::{LANES, Numbers, first, load_numbers};
 use crate::kernels::Path;
 use crate::kernels::packed::{PARAMETERS, PackedConv2d, Rounding, complete};
@@ -33,20 +34,6 @@ impl<'a, const V: usize> Columns<'a, V> {
         }
         vectors
     }
-}
-
-/// Runs a body for every index below a constant that is at most 10: straight code, since a loop
-/// would put what is indexed into memory.
-macro_rules! unrolled {
-    ($index:ident < $end:ident, $body:block) => {
-        unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9)
-    };
-    (@ $index:ident $end:ident $body:block $($value:literal)*) => {
-        $(if $value < $end {
-            let $index = $value;
-            $body
-        })*
-    };
 }
 
 /// Stores the codes of rows of sums that are [`moved`], `len` of each row from column `first` on:
@@ -79,13 +66,7 @@ pub(in crate::kernels) unsafe fn store_fast<S: Sequence, const R: usize, const V
         let target = |i: usize| targets[row(i)].wrapping_add(start);
         if V == 1 && r % together == 0 {
             let rows = [steps[r][0], steps[row(1)][0], steps[row(2)][0], steps[row(3)][0]];
-            let rows = codes.in_order(rows);
-            let rows = [
-                _mm512_castsi512_si128(rows),
-                _mm512_extracti32x4_epi32::<1>(rows),
-                _mm512_extracti32x4_epi32::<2>(rows),
-                _mm512_extracti32x4_epi32::<3>(rows),
-            ];
+            let rows = codes.rows(rows);
             for i in 0..together.min(R - r) {
                 // SAFETY: the caller's promise.
                 unsafe { _mm_mask_storeu_epi8(target(i), first as __mmask16, rows[i]) };
@@ -133,6 +114,32 @@ pub(in crate::kernels) unsafe fn store<const V: usize>(
         // SAFETY: the caller's promise.
         unsafe { codes.store(steps, target.wrapping_add(start), first) };
     }
+}
+
+/// The steps of sums of 16 columns each, which are [`moved`] for the fast form.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn scaled<S: Sequence, const R: usize>(
+    sums: [__m512i; R],
+    rounding: Rounding,
+    columns: Columns<'_, 1>,
+) -> [__m512i; R] {
+    let mut steps = sums;
+    if S::FAST {
+        let fast = Fast::<S>::new(columns, 0);
+        for r in 0..R {
+            steps[r] = fast.scaled(sums[r]);
+        }
+    } else {
+        let ([mantissas], [shifts]) = (columns.row::<MANTISSA>(), columns.row::<SHIFT>());
+        for r in 0..R {
+            steps[r] = match rounding {
+                Rounding::Double => double(sums[r], mantissas, shifts),
+                Rounding::Once => once(sums[r], mantissas, shifts),
+            };
+        }
+    }
+    steps
 }
 
 /// Sums as [`Fast`] takes them: moved up by 2^31, unsigned.
@@ -290,6 +297,19 @@ impl<const V: usize> Codes<V> {
     fn in_order(&self, steps: [__m512i; 4]) -> __m512i {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         _mm512_permutexvar_epi32(order, self.lanes(steps))
+    }
+
+    /// The codes of four vectors.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn rows(&self, steps: [__m512i; 4]) -> [__m128i; 4] {
+        let codes = self.in_order(steps);
+        [
+            _mm512_castsi512_si128(codes),
+            _mm512_extracti32x4_epi32::<1>(codes),
+            _mm512_extracti32x4_epi32::<2>(codes),
+            _mm512_extracti32x4_epi32::<3>(codes),
+        ]
     }
 
     /// The codes of two rows of 32 columns in the order of panels, one after another.

@@ -85,6 +85,17 @@ pub struct PackedConv2d {
 }
 
 impl PackedConv2d {
+    /// The layout of its filters; None where they stay as they are.
+    #[must_use]
+    pub fn packing(&self) -> Option<Packing> {
+        let packing = self.path.packing()?;
+        Some(match self.access {
+            // What a vector of sums makes is stored by itself.
+            Access::Winograd => Packing { columns: packing.narrow, ..packing },
+            _ => packing,
+        })
+    }
+
     /// The runs of one output over `channels` inputs of its group.
     #[must_use]
     pub fn runs(&self, channels: u32) -> Option<Runs> {
@@ -106,7 +117,7 @@ impl PackedConv2d {
     #[must_use]
     pub fn fits(&self, input: Hwc, output: Hwc) -> bool {
         let Some((input, output)) = self.group(input, output) else { return false };
-        let (Some(packing), Some(runs)) = (self.path.packing(), self.runs(input.c)) else {
+        let (Some(packing), Some(runs)) = (self.packing(), self.runs(input.c)) else {
             return false;
         };
         let Some(padded) = packing.padded(runs.len) else { return false };
@@ -124,6 +135,7 @@ impl PackedConv2d {
             Access::Winograd => {
                 let Window { taps, stride, dilation, .. } = self.window;
                 (taps, stride, dilation) == ([3; 2], [1; 2], [1; 2])
+                    && self.weight_zero_point == 0
                     && input.c.is_multiple_of(winograd::CHANNELS)
                     && input.c <= winograd::MOST_CHANNELS
             }
@@ -217,7 +229,7 @@ impl Operator for PackedConv2d {
         let output = signature.output;
         self.window.check()?;
         let too_large = OpError::Parameter { name: "taps" };
-        let packing = self.path.packing().ok_or(OpError::Parameter { name: "path" })?;
+        let packing = self.packing().ok_or(OpError::Parameter { name: "path" })?;
         let (part, group_output) =
             self.group(input, output).ok_or(OpError::Parameter { name: "groups" })?;
         let runs = self.runs(part.c).ok_or(too_large)?;
@@ -231,7 +243,7 @@ impl Operator for PackedConv2d {
         if self.panel_groups != 0 && !(packing.saturates && self.access == Access::Band) {
             return Err(OpError::Parameter { name: "groups of panels" });
         }
-        if packing.saturates && !place::IS_KNOWN {
+        if !place::IS_KNOWN && (packing.saturates || self.access == Access::Winograd) {
             return Err(OpError::Parameter { name: "path" });
         }
         let depth = self.stored_depth(&packing, part.c).ok_or(too_large)?;
@@ -253,10 +265,10 @@ impl Operator for PackedConv2d {
                 return Err(OpError::Parameter { name: "multiplier" });
             }
         }
-        if packing.saturates && place::IS_KNOWN {
-            if self.weight_zero_point != 0 {
-                return Err(OpError::Parameter { name: "zero point of weights" });
-            }
+        if packing.saturates && self.weight_zero_point != 0 {
+            return Err(OpError::Parameter { name: "zero point of weights" });
+        }
+        if place::IS_KNOWN {
             let panel = (depth * packing.columns).max(1) as usize;
             let mut panels = weights.get(self.weights).chunks_exact(panel);
             let (width, channels) = (packing.columns as usize, part.c as usize);
@@ -266,8 +278,8 @@ impl Operator for PackedConv2d {
                         return Err(OpError::Parameter { name: "weights" });
                     }
                 }
-                Access::Widen => {}
-                _ => self.check_groups(&packing, runs, panels)?,
+                Access::Band if packing.saturates => self.check_groups(&packing, runs, panels)?,
+                _ => {}
             }
         }
         check_output(self.output)
@@ -277,7 +289,7 @@ impl Operator for PackedConv2d {
         if self.groups > 1 {
             return Split::Rows;
         }
-        let step = self.path.packing().map_or(1, |packing| packing.columns);
+        let step = self.packing().map_or(1, |packing| packing.columns);
         Split::RowsOrChannels { step: step.max(16) as u16 }
     }
 
@@ -321,7 +333,7 @@ impl Column {
 
 /// The portable kernel of [`PackedConv2d`].
 pub fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
-    if let Some(packing) = params.path.packing() {
+    if let Some(packing) = params.packing() {
         let compute = |group: Group<'_>| compute(params, &packing, &group);
         let _ = params.each_group(&packing, weights, io, compute);
     }

@@ -48,7 +48,8 @@ impl Path {
                 &[Access::Direct, Access::Band, Access::Gather]
             }
             Self::Avx2 => &[Access::Band, Access::Winograd, Access::Widen],
-            Self::Avx512Vnni | Self::Amx => &[Access::Band],
+            Self::Avx512Vnni => &[Access::Band, Access::Winograd],
+            Self::Amx => &[Access::Band],
         }
     }
 

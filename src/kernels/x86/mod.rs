@@ -1,5 +1,10 @@
 //! What the paths for x86-64 have in common.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub(super) mod group;
+#[allow(unsafe_code)]
+pub(super) mod winograd;
 
 use core::ops::Range;
 

@@ -1,0 +1,265 @@
+//! Convolutions by [Winograd's filtering](crate::kernels::packed::winograd), in 16 bits.
+//!
+//! Tiles are transformed, some at a time; then each panel is multiplied with all of them, and what
+//! comes out is transformed to sums. Which tiles, and where they lie, is here; the instructions are
+//! below [`Filtering`].
+
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+use super::Sequence;
+use super::group::GroupKernel;
+use crate::kernels::packed::driver::add_residual;
+use crate::kernels::packed::group::Group;
+use crate::kernels::packed::winograd::{
+    CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS,
+};
+use crate::kernels::packed::{PARAMETERS, PackedConv2d};
+use crate::kernels::reference::Add;
+use crate::kernels::{self, Path};
+use crate::tensor::{Layout, Region};
+use crate::weights::Weights;
+
+/// Most tiles that are transformed before they are multiplied.
+pub(in crate::kernels) const TILES: usize = 24;
+/// Numbers that tiles are transformed to: they stay in the second-level cache.
+const NUMBERS: usize = 160 << 10;
+/// Numbers between those of a position and those of the next, so that they do not all fall into
+/// the same set of the cache.
+const GAP: usize = 32;
+
+/// How often to halve sums of each row and column of a tile yet: rows of `Aᵀ` have common factors,
+/// which [`Filtering`] leaves out.
+pub(in crate::kernels) const fn halvings(row: usize, column: usize) -> i32 {
+    const HALVED: [i32; OUTPUTS] = [0, 1, 2, 2];
+    HALVINGS - HALVED[row] - HALVED[column]
+}
+
+/// What a path brings.
+pub(in crate::kernels) trait Filtering {
+    /// The path.
+    const PATH: Path;
+    /// Columns of a panel.
+    const COLUMNS: usize;
+    /// Panels whose sums are in registers at once.
+    const PANELS: usize;
+    /// The path's ADD, for residuals.
+    const ADD: kernels::Kernel<Add>;
+
+    /// Transforms the tile of `pixels` to be the one at `tile`.
+    ///
+    /// # Safety
+    ///
+    /// The core can execute the path's instructions; the channels of all pixels are readable, and
+    /// there is room for the tile. Those at later places are transformed after it, for it may write
+    /// over the beginning of the next.
+    unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize);
+
+    /// Multiplies all tiles with up to [`PANELS`](Self::PANELS) panels and makes their outputs.
+    ///
+    /// # Safety
+    ///
+    /// The core can execute the path's instructions; the tiles have been transformed, and outputs
+    /// are writable for the columns that are to be stored.
+    unsafe fn multiply<S: Sequence>(
+        params: &PackedConv2d,
+        tiles: &Tiles,
+        panels: &Panels<'_>,
+        outputs: impl Fn(usize) -> Outputs,
+    );
+}
+
+/// Where the outputs of a tile go; none behind the edges.
+pub(in crate::kernels) type Outputs = [[Option<*mut i8>; OUTPUTS]; OUTPUTS];
+
+/// The kernel of [`Access::Winograd`](crate::kernels::packed::Access).
+#[derive(Debug)]
+pub(in crate::kernels) struct Kernel<F>(PhantomData<F>);
+
+/// Memory for transformed tiles.
+#[repr(align(64))]
+struct Scratch([MaybeUninit<i16>; NUMBERS + GAP * POSITIONS]);
+
+impl<F: Filtering> GroupKernel for Kernel<F> {
+    const PATH: Path = F::PATH;
+
+    unsafe fn compute<S: Sequence>(
+        params: &PackedConv2d,
+        weights: &Weights<'_>,
+        group: &Group<'_>,
+    ) {
+        let Group { input, output, filters, columns, depth, .. } = group;
+        let (c, share) = (input.hwc().c as usize, output.channels());
+        let is_valid = share.start.is_multiple_of(F::COLUMNS)
+            && c.is_multiple_of(CHANNELS as usize)
+            && c <= MOST_CHANNELS as usize;
+        if !is_valid || c == 0 {
+            return;
+        }
+        let grid = Grid::of(params, group);
+        let (panel, table) = (F::COLUMNS * *depth as usize, F::COLUMNS * PARAMETERS as usize);
+        let share_of = |first: usize| {
+            let last = share.end.min(first + F::PANELS * F::COLUMNS).div_ceil(F::COLUMNS);
+            let panels = first / F::COLUMNS..last;
+            Some(Panels {
+                weights: filters.get(panels.start * panel..panels.end * panel)?,
+                columns: columns.get(panels.start * table..panels.end * table)?,
+                channel: first - share.start,
+                stored: share.end - first,
+            })
+        };
+
+        let mut scratch = Scratch([const { MaybeUninit::uninit() }; NUMBERS + GAP * POSITIONS]);
+        let scratch = scratch.0.as_mut_ptr().cast::<i16>();
+        let padding = [params.input_zero_point; MOST_CHANNELS as usize];
+        let all = grid.tiles();
+        let parts = all.div_ceil((NUMBERS / POSITIONS / c).min(TILES));
+        let (mut first, mut added) = (0, output.rows().start);
+        for i in 0..parts {
+            let count = all / parts + usize::from(i < all % parts);
+            let tiles = Tiles { numbers: scratch, count, channels: c };
+            for tile in 0..count {
+                let pixels = grid.inputs(first + tile, padding.as_ptr());
+                // SAFETY: `c` codes of each pixel are readable; there is room for `count` tiles.
+                unsafe { F::transform(&pixels, &tiles, tile) };
+            }
+            for panels in share.clone().step_by(F::PANELS * F::COLUMNS).map(share_of) {
+                let Some(panels) = panels else { return };
+                let outputs = |tile| grid.outputs(first + tile);
+                // SAFETY: all tiles have been transformed; the outputs are of this core's share.
+                unsafe { F::multiply::<S>(params, &tiles, &panels, outputs) };
+            }
+            first += count;
+            let rows = added..grid.complete(first);
+            if group.residual.is_some() && !rows.is_empty() {
+                added = rows.end;
+                let region = Region { rows, channels: share.clone() };
+                // SAFETY: the caller's promise.
+                unsafe { add_residual(F::ADD, params, weights, group, region) };
+            }
+        }
+    }
+}
+
+/// Adjacent panels, and where their outputs go.
+pub(in crate::kernels) struct Panels<'a> {
+    /// Weights, panel by panel.
+    pub(in crate::kernels) weights: &'a [i8],
+    /// Their parts of the table of columns.
+    pub(in crate::kernels) columns: &'a [i32],
+    /// From the first channel of the share to their first.
+    pub(in crate::kernels) channel: usize,
+    /// Columns to store.
+    pub(in crate::kernels) stored: usize,
+}
+
+/// Transformed tiles: position by position, then tile by tile, the numbers of the channels.
+pub(in crate::kernels) struct Tiles {
+    numbers: *mut i16,
+    count: usize,
+    channels: usize,
+}
+
+impl Tiles {
+    /// How many there are, at least 1.
+    pub(in crate::kernels) const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Numbers of a tile at a position, one per input channel.
+    pub(in crate::kernels) const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The numbers of tile `tile` at `position`; those of the next follow. Behind the last, some
+    /// more may be written.
+    #[inline]
+    pub(in crate::kernels) const fn at(&self, position: usize, tile: usize) -> *mut i16 {
+        let step = self.count * self.channels + GAP;
+        self.numbers.wrapping_add(position * step + tile * self.channels)
+    }
+}
+
+/// The tiles of a share: each makes four by four outputs.
+struct Grid {
+    input: *const i8,
+    /// Rows and columns of the input, and of the padding before it.
+    extents: [usize; 2],
+    pad: [usize; 2],
+    /// Bytes of the input from a row to the next and from a pixel to the next.
+    steps: [usize; 2],
+    output: *mut i8,
+    output_steps: [usize; 2],
+    /// The first output row, and how many rows and columns.
+    first: usize,
+    outputs: [usize; 2],
+}
+
+impl Grid {
+    fn of(params: &PackedConv2d, group: &Group<'_>) -> Self {
+        let Layout { hwc, row_stride, pixel_stride } = group.input.layout();
+        let output = &group.output;
+        let to = output.layout();
+        Self {
+            input: group.input.cells().as_ptr().cast(),
+            extents: [hwc.h, hwc.w].map(|n| n as usize),
+            pad: params.window.pad.map(usize::from),
+            steps: [row_stride, pixel_stride].map(|n| n as usize),
+            output: output.cells().as_ptr().cast_mut().cast(),
+            output_steps: [to.row_stride, to.pixel_stride].map(|n| n as usize),
+            first: output.rows().start,
+            outputs: [output.rows().len(), output.columns().len()],
+        }
+    }
+
+    /// Tiles of a row.
+    fn across(&self) -> usize {
+        self.outputs[1].div_ceil(OUTPUTS)
+    }
+
+    fn tiles(&self) -> usize {
+        self.outputs[0].div_ceil(OUTPUTS) * self.across()
+    }
+
+    /// The end of the output rows that the first `tiles` tiles complete.
+    fn complete(&self, tiles: usize) -> usize {
+        let rows = tiles.checked_div(self.across()).unwrap_or(0);
+        self.first + (OUTPUTS * rows).min(self.outputs[0])
+    }
+
+    /// The first output of a tile, from the share's first.
+    fn place(&self, tile: usize) -> [usize; 2] {
+        let across = self.across().max(1);
+        [OUTPUTS * (tile / across), OUTPUTS * (tile % across)]
+    }
+
+    /// The pixels of a tile, row by row; `padding` is one outside the image.
+    fn inputs(&self, tile: usize, padding: *const i8) -> [*const i8; POSITIONS] {
+        let [y, x] = self.place(tile);
+        let (y, x) = ((self.first + y).wrapping_sub(self.pad[0]), x.wrapping_sub(self.pad[1]));
+        let mut pixels = [padding; POSITIONS];
+        for (row, pixels) in pixels.as_chunks_mut::<INPUTS>().0.iter_mut().enumerate() {
+            let y = y.wrapping_add(row);
+            let row = self.input.wrapping_add(y.wrapping_mul(self.steps[0]));
+            for (column, pixel) in pixels.iter_mut().enumerate() {
+                let x = x.wrapping_add(column);
+                if y < self.extents[0] && x < self.extents[1] {
+                    *pixel = row.wrapping_add(x.wrapping_mul(self.steps[1]));
+                }
+            }
+        }
+        pixels
+    }
+
+    fn outputs(&self, tile: usize) -> Outputs {
+        let [y, x] = self.place(tile);
+        let mut outputs = [[None; OUTPUTS]; OUTPUTS];
+        for (y, row) in (y..self.outputs[0]).zip(&mut outputs) {
+            let first = self.output.wrapping_add(y * self.output_steps[0]);
+            for (x, output) in (x..self.outputs[1]).zip(row) {
+                *output = Some(first.wrapping_add(x * self.output_steps[1]));
+            }
+        }
+        outputs
+    }
+}
