@@ -590,7 +590,7 @@ impl Conv<'_> {
             && (layer.window, layer.stride) == ([3, 3], 1)
             && channels.is_multiple_of(winograd::CHANNELS as usize)
             && channels <= winograd::MOST_CHANNELS as usize
-            && winograd::pays(channels as u32, Hwc { h, w, c: c / groups as u32 })
+            && winograd::pays(path, channels as u32, Hwc { h, w, c: c / groups as u32 })
     }
 
     /// The amounts for that: what products and sums take in those of the path's other kernel.

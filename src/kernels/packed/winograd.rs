@@ -19,6 +19,7 @@
 //! [fit](is_exact) 26 bits, whatever overflows before.
 #![forbid(unsafe_code)]
 
+use crate::kernels::Path;
 use crate::tensor::Hwc;
 
 /// Outputs of a tile, across and down.
@@ -51,22 +52,40 @@ pub const fn is_exact(magnitudes: u32) -> bool {
     magnitudes < (1 << (31 - HALVINGS)) / 128
 }
 
-/// Whether a convolution with AVX2 is faster this way, by numbers of instructions; `output` is
-/// that of a group.
+/// Whether a convolution on `path` is faster this way; `output` is that of a group.
 #[must_use]
-pub fn pays(channels: u32, output: Hwc) -> bool {
+pub fn pays(path: Path, channels: u32, output: Hwc) -> bool {
     let [inputs, outputs] = [channels, output.c].map(u64::from);
     let pixels = u64::from(output.h) * u64::from(output.w);
-    // 8 products in one.
-    let directly = 9 * inputs * outputs * pixels / 8;
-    let products = POSITIONS as u64 * inputs * outputs;
-    // For the 16 outputs of a tile: 32 products in 6, 16 inputs transformed in 400, and 8 sums in
-    // 500.
-    let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
     let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
-    // Weights of two bytes come from beyond the second-level cache for some tiles at a time.
-    let weights = tiles.div_ceil(24) * products * 4 / 5;
-    tile * tiles + weights < directly
+    let products = POSITIONS as u64 * inputs * outputs;
+    // Weights are read for some tiles at a time.
+    let times = tiles.div_ceil(24);
+    match path {
+        // Instructions.
+        Path::Avx2 => {
+            // 8 products in one.
+            let directly = 9 * inputs * outputs * pixels / 8;
+            // For the 16 outputs of a tile: 32 products in 6, 16 inputs transformed in 400, and 8
+            // sums in 500.
+            let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
+            // Weights of two bytes come from beyond the second-level cache.
+            tile * tiles + times * products * 4 / 5 < directly
+        }
+        // Cycles of a core that executes one such instruction in each.
+        Path::Avx512Vnni => {
+            // 64 products in one, and 16 sums in 7.
+            let directly = (9 * inputs * outputs / 64 + 7 * outputs / 16) * pixels;
+            // For the 16 outputs of a tile: 32 products in one, but for what the rest takes; 32
+            // inputs transformed in 160, and 16 sums in 224.
+            let tile = products * 10 / (9 * 32) + 5 * inputs + 14 * outputs + 500;
+            // Lines of weights from beyond the second-level cache, if not multiplied with many tiles
+            // meanwhile, are waited for.
+            let wait = if products < 1 << 18 { 1 } else { 8 - tiles.min(7) };
+            tile * tiles + times * products / 32 * wait < directly
+        }
+        _ => false,
+    }
 }
 
 /// A filter of 3x3 taps, each of 9 bits, transformed.
