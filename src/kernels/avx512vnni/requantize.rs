@@ -220,8 +220,19 @@ fn finished(mut vector: __m512i) -> __m512i {
 /// The high halves of the lanes of `even` and `odd`, by turns.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn high_halves(even: __m512i, odd: __m512i) -> __m512i {
-    _mm512_mask_shuffle_epi32::<0xF5>(odd, 0x5555, even)
+fn high_halves(even: __m512i, mut odd: __m512i) -> __m512i {
+    // The compiler would take a permutation of two vectors, which is slower.
+    // SAFETY: only the vector changes.
+    unsafe {
+        asm!(
+            "vpshufd {odd}{{{lower}}}, {even}, 0xF5",
+            odd = inout(zmm_reg) odd,
+            even = in(zmm_reg) even,
+            lower = in(kreg) 0x5555_u16,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    odd
 }
 
 /// [`requantize`](crate::quant::requantize).
