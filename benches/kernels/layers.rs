@@ -195,7 +195,8 @@ impl Shape {
                 let widened = PackedConv2d { access: Access::Widen, ..conv };
                 if widened.fits(input, output) {
                     conv = widened;
-                } else if transformed.fits(input, output) && winograd::pays(path, channels, output) {
+                } else if transformed.fits(input, output) && winograd::pays(path, channels, output)
+                {
                     conv = transformed;
                 }
                 let packing = conv.packing()?;

@@ -359,9 +359,12 @@ fn int8(layer: &Layer, at: Weights, path: Path, cores: usize) -> [f64; INT8.len(
     let [h, w, c] = layer.output;
     let output = Hwc { h: h as u32, w: w as u32, c: c as u32 };
     let packing = path.packing();
-    let panel = packing.map_or(1, |packing| packing.columns);
+    let panel = packing.map_or(1, |packing| packing.columns).max(16) as u16;
     let split = match layer.op {
-        Op::Conv { groups: 1 } | Op::Dense => Split::RowsOrChannels { step: panel.max(16) as u16 },
+        Op::Conv { groups: 1 } if is_transformed(layer, 1, path) => {
+            Split::RowsOrChannels { step: 16 }
+        }
+        Op::Conv { groups: 1 } | Op::Dense => Split::RowsOrChannels { step: panel },
         Op::Conv { .. } | Op::Other { .. } => Split::Rows,
         _ => Split::RowsOrChannels { step: 16 },
     };
@@ -495,6 +498,17 @@ fn registers(pixels: usize, line: usize, gap: usize) -> usize {
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
+/// Whether a convolution is computed by Winograd's filtering, as far as extents tell.
+fn is_transformed(layer: &Layer, groups: usize, path: Path) -> bool {
+    let [h, w, c] = layer.output.map(|n| n as u32);
+    let channels = (layer.input[2] / groups) as u32;
+    path.accesses().contains(&Access::Winograd)
+        && (layer.window, layer.stride) == ([3, 3], 1)
+        && channels.is_multiple_of(winograd::CHANNELS)
+        && channels <= winograd::MOST_CHANNELS
+        && winograd::pays(path, channels, Hwc { h, w, c: c / groups as u32 })
+}
+
 /// A core's share of a convolution.
 #[derive(Clone, Copy, Debug)]
 struct Conv<'a> {
@@ -515,8 +529,8 @@ impl Conv<'_> {
         let Self { layer, groups, columns, packing, geometry, .. } = *self;
         let [down, across] = layer.window;
         let channels = layer.input[2] / groups;
-        if self.is_transformed(path, channels) {
-            return self.transformed(channels);
+        if is_transformed(layer, groups, path) {
+            return self.transformed(path, channels);
         }
         let is_copied = !path.accesses().contains(&Access::Direct);
         // Runs are filled up: those of a row of the window, or where that is less one of all.
@@ -582,27 +596,23 @@ impl Conv<'_> {
         all.map(|n| (groups * n) as f64)
     }
 
-    /// Whether it is computed by Winograd's filtering, as far as extents tell.
-    fn is_transformed(&self, path: Path, channels: usize) -> bool {
-        let Self { layer, groups, .. } = *self;
-        let [h, w, c] = layer.output.map(|n| n as u32);
-        path.accesses().contains(&Access::Winograd)
-            && (layer.window, layer.stride) == ([3, 3], 1)
-            && channels.is_multiple_of(winograd::CHANNELS as usize)
-            && channels <= winograd::MOST_CHANNELS as usize
-            && winograd::pays(path, channels as u32, Hwc { h, w, c: c / groups as u32 })
-    }
-
-    /// The amounts for that: what products and sums take in those of the path's other kernel.
-    fn transformed(&self, channels: usize) -> [f64; 8] {
+    /// The amounts by Winograd's filtering: what products and sums take in those of the path's other kernel.
+    fn transformed(&self, path: Path, channels: usize) -> [f64; 8] {
         let Self { layer, groups, columns, .. } = *self;
-        let columns = columns.next_multiple_of(2 * self.packing.columns as usize);
         let tiles =
             self.rows.div_ceil(winograd::OUTPUTS) * layer.output[1].div_ceil(winograd::OUTPUTS);
         let products = tiles * winograd::POSITIONS * channels;
-        let parts = tiles.div_ceil(6) * columns / 16 * winograd::POSITIONS;
+        // Columns whose sums are in registers at once; how many of its products a multiplication
+        // takes, and of its outputs a sum, in halves.
+        let (at_once, [slower, scaled]) = match path {
+            Path::Avx2 => (16, [3, 5]),
+            _ => (64, [4, 3]),
+        };
+        let columns = columns.next_multiple_of(16);
+        let parts = tiles.div_ceil(6) * columns.div_ceil(at_once) * winograd::POSITIONS;
         let sums = tiles * winograd::OUTPUTS * winograd::OUTPUTS * columns;
-        let all = [0, products * columns * 3 / 2, products, parts, 0, sums * 5 / 2, products, 0];
+        let macs = products * columns * slower / 2;
+        let all = [0, macs, products, parts, 0, sums * scaled / 2, products, 0];
         all.map(|n| (groups * n) as f64)
     }
 

@@ -284,7 +284,10 @@ impl Packer<'_> {
         let part = Hwc { c: dense.group_outputs(), ..output };
         op.access = if fits(Access::Widen) && dense.has_bytes() {
             Access::Widen
-        } else if fits(Access::Winograd) && winograd::pays(self.path, dense.depth, part) && dense.is_exact() {
+        } else if fits(Access::Winograd)
+            && winograd::pays(self.path, dense.depth, part)
+            && dense.is_exact()
+        {
             Access::Winograd
         } else {
             access

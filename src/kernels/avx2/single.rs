@@ -6,11 +6,11 @@ use core::mem::MaybeUninit;
 
 use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector;
+use crate::kernels::Path;
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::place::{COLUMNS, GROUP, Group as Quads};
 use crate::kernels::packed::{MOST_WIDENED, PARAMETERS, PackedConv2d};
-use crate::kernels::Path;
 use crate::kernels::x86::group::GroupKernel;
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::tensor::Region;

@@ -115,7 +115,8 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
             for row in 0..INPUTS {
                 let from = pixels[INPUTS * row + column].wrapping_add(channel);
                 // SAFETY: the channels of a pixel that there are.
-                codes[row] = _mm512_cvtepi8_epi16(unsafe { _mm256_maskz_loadu_epi8(present, from) });
+                codes[row] =
+                    _mm512_cvtepi8_epi16(unsafe { _mm256_maskz_loadu_epi8(present, from) });
             }
             halfway[column] = spread(codes);
         });
