@@ -52,9 +52,9 @@ impl DepthwisePacking {
 
     /// The weight of tap (`down`, `across`) for the channel `channel` in its block.
     #[must_use]
-    pub const fn position(&self, window: &Window, tap: [usize; 2], channel: usize) -> usize {
+    pub fn position(&self, window: &Window, tap: [usize; 2], channel: usize) -> usize {
         let [_, across] = window.taps;
-        let group = self.group as usize;
+        let group = self.group.max(1) as usize;
         let groups = (across as usize).div_ceil(group);
         let at = tap[0] * groups + tap[1] / group;
         (at * self.channels as usize + channel) * group + tap[1] % group
@@ -143,13 +143,10 @@ pub fn is_whole(path: Path, channels: u32) -> bool {
 /// Bias and multiplier of channel `channel`.
 fn column(packing: &DepthwisePacking, table: &[i32], channel: usize) -> Option<(i32, Multiplier)> {
     let channels = packing.channels as usize;
-    let block = channel.checked_div(channels)?;
-    let start = block.checked_mul(channels)?.checked_mul(packing.parameters as usize)?;
-    let number = |index: usize| {
-        let at =
-            start.checked_add(index.checked_mul(channels)?)?.checked_add(channel % channels)?;
-        table.get(at).copied()
-    };
+    let first = channel.checked_div(channels)?.wrapping_mul(channels);
+    let start = first.checked_mul(packing.parameters as usize)?.checked_add(channel - first)?;
+    let number =
+        |index: usize| table.get(start.checked_add(index.checked_mul(channels)?)?).copied();
     Some((number(0)?, Multiplier { mantissa: number(1)?, shift: number(2)? }))
 }
 
@@ -174,8 +171,8 @@ pub fn packed_depthwise_conv_2d(
             let columns = window.range(1, x, w as usize);
             for (channel, cell) in io.output.channels().zip(io.output.pixel(y, x)) {
                 let Some((bias, multiplier)) = column(&packing, table, channel) else { return };
-                let block = channel / channels * channels * taps as usize;
-                let filters = filters.get(block..).unwrap_or(&[]);
+                let first = channel.checked_div(channels).unwrap_or(0).wrapping_mul(channels);
+                let filters = filters.get(first * taps as usize..).unwrap_or(&[]);
                 let (mut sum, mut inputs) = (bias, 0i32);
                 for tap in (0..down).flat_map(|d| (0..across).map(move |a| [d, a])) {
                     let code = if rows.contains(&tap[0]) && columns.contains(&tap[1]) {
@@ -184,7 +181,7 @@ pub fn packed_depthwise_conv_2d(
                     } else {
                         params.input_zero_point
                     };
-                    let at = packing.position(window, tap, channel % channels);
+                    let at = packing.position(window, tap, channel - first);
                     let weight = filters.get(at).copied().unwrap_or(0);
                     let shifted = i32::from(code).wrapping_add(packing.offset);
                     sum = sum.wrapping_add(shifted.wrapping_mul(weight.into()));
