@@ -258,19 +258,19 @@ impl Source<'_> {
         let at = row * row_stride as usize + self.first * step + self.channel;
         let Some(cells) = self.input.cells().get(at..) else { return };
         let mut from = cells.as_ptr().cast::<i8>();
-        // Pixels of which a whole vector can be read.
-        let whole = match cells.len().checked_sub(BLOCK) {
-            Some(len) => (len / step.max(1) + 1).min(self.inside),
+        // Pairs of pixels of which whole vectors can be read.
+        let pairs = match cells.len().checked_sub(BLOCK) {
+            Some(len) => (len / step.max(1) + 1).min(self.inside) / 2,
             None => 0,
         };
-        for _ in 0..whole {
-            // SAFETY: see `whole`.
-            let codes = unsafe { load(&mut from, step) };
-            // SAFETY: a pixel of the row.
-            unsafe { to.cast::<int8x16_t>().write(codes) };
-            to = to.wrapping_add(BLOCK);
+        for _ in 0..pairs {
+            // SAFETY: see `pairs`.
+            let two = [(); 2].map(|()| unsafe { load(&mut from, step) });
+            // SAFETY: two pixels of the row.
+            unsafe { to.cast::<[int8x16_t; 2]>().write(two) };
+            to = to.wrapping_add(2 * BLOCK);
         }
-        for _ in whole..self.inside {
+        for _ in 2 * pairs..self.inside {
             // SAFETY: the channels of a pixel of the input, and a pixel of the row.
             unsafe { copy(to, from, self.channels) };
             from = from.wrapping_add(step);
