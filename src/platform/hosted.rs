@@ -9,6 +9,7 @@ use std::time::Instant;
 use std::vec::Vec;
 use std::{fs, thread, thread_local};
 
+pub use super::pages::prefer_large_pages;
 use super::{Event, Platform, Ticks};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Condvar, Mutex, seq_cst_in_models};

@@ -5,6 +5,9 @@
 pub mod baremetal;
 #[cfg(feature = "std")]
 pub mod hosted;
+#[cfg(feature = "std")]
+#[allow(unsafe_code)]
+mod pages;
 
 /// A reading of the platform's clock, or a number of its ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,6 +11,7 @@ use pipeit_rt::model::{Model, ModelTables};
 use pipeit_rt::plan::{
     Demand, Lifetime, Needs, Placement, Plan, PlanError, PlanTables, Stage, Team,
 };
+use pipeit_rt::platform::hosted::prefer_large_pages;
 use pipeit_rt::region::Region;
 use pipeit_rt::weights::ALIGNMENT;
 use serde::Serialize;
@@ -77,6 +78,16 @@ pub enum WriteError {
     Encode(#[from] postcard::Error),
 }
 
+/// The parts one after another, where the runtime reads them fast.
+pub(crate) fn aligned(parts: &[&[u8]]) -> AlignedBytes {
+    let mut bytes = AlignedBytes::with_capacity(ALIGNMENT, parts.iter().map(|p| p.len()).sum());
+    prefer_large_pages(bytes.as_ptr(), bytes.capacity());
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
 /// The artefact of a network with its plans, best first, and goldens: per frame all inputs,
 /// then all outputs.
 ///
@@ -134,8 +145,7 @@ pub fn write(
         counts,
         demand,
     };
-    let parts = [header.to_bytes().as_slice(), &table, &body].concat();
-    let mut bytes = AlignedBytes::from_slice(ALIGNMENT, &parts);
+    let mut bytes = aligned(&[header.to_bytes().as_slice(), &table, &body]);
     sign(&mut bytes);
     Ok(bytes)
 }

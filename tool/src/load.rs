@@ -96,7 +96,7 @@ pub fn from_bytes(
         let Network { info, folded, file_tensors, .. } = network;
         Ok(Loaded { bytes, origin: Some(Origin { info, folded, file_tensors }) })
     } else if bytes.starts_with(&MAGIC) || extension == Some("pipeit") {
-        let bytes = AlignedBytes::from_slice(pipeit_rt::weights::ALIGNMENT, bytes);
+        let bytes = artefact::aligned(&[bytes]);
         artefact::open(&bytes, &mut artefact::tables(&bytes)?)?;
         Ok(Loaded { bytes, origin: None })
     } else {

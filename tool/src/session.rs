@@ -9,7 +9,7 @@ use pipeit_rt::live::{Slowness, Watch};
 use pipeit_rt::pipeline::{CallError, InputFrame, OutputFrame, Pipeline, PipelineError, RunError};
 use pipeit_rt::plan::{Demand, Plan};
 use pipeit_rt::platform::Ticks;
-use pipeit_rt::platform::hosted::Machine;
+use pipeit_rt::platform::hosted::{Machine, prefer_large_pages};
 use pipeit_rt::region::Region;
 use pipeit_rt::topology::{CoreId, TooManyCores};
 use pipeit_rt::{Admission, Platform, Wait};
@@ -119,6 +119,7 @@ fn memory<P: Platform>(demand: Demand) -> Result<Vec<u8>, SessionError> {
     let bytes = Pipeline::<P>::memory_bytes(demand);
     let mut memory: Vec<u8> = Vec::new();
     memory.try_reserve_exact(bytes).map_err(|source| SessionError::Memory { bytes, source })?;
+    prefer_large_pages(memory.as_ptr(), memory.capacity());
     Ok(memory)
 }
 
