@@ -164,7 +164,6 @@ impl Shape {
         let term = Term { zero_point: 3, multiplier: Multiplier { shift: -1, ..multiplier } };
         let (op, hwc) = match kind {
             Kind::Conv(c) | Kind::FullyConnected(c) => {
-                let packing = path.packing()?;
                 let mut conv = PackedConv2d {
                     path,
                     window,

@@ -273,11 +273,10 @@ impl Operator for PackedConv2d {
             let mut panels = weights.get(self.weights).chunks_exact(panel);
             let (width, channels) = (packing.columns as usize, part.c as usize);
             match self.access {
-                Access::Winograd => {
-                    if !panels.all(|panel| winograd::are_filters(panel, channels, width)) {
-                        return Err(OpError::Parameter { name: "weights" });
-                    }
-                }
+                Access::Winograd => panels
+                    .all(|panel| winograd::are_filters(panel, channels, width))
+                    .then_some(())
+                    .ok_or(OpError::Parameter { name: "weights" })?,
                 Access::Band if packing.saturates => self.check_groups(&packing, runs, panels)?,
                 _ => {}
             }
