@@ -719,11 +719,12 @@ fn groups_whose_sums_might_not_fit_are_refused() {
 
 #[test]
 fn filters_for_winograd_that_give_other_sums_are_refused() {
-    let checked = |channels: u32, weight: i16, change: i8| {
-        let panel_bytes = 8 * channels as usize * 2 * winograd::POSITIONS;
+    let checked = |path: Path, channels: u32, [weight, zero_point]: [i16; 2], change: i8| {
+        let width = path.packing().unwrap().narrow as usize;
+        let panel_bytes = width * channels as usize * 2 * winograd::POSITIONS;
         let mut panel = vec![0i8; panel_bytes];
-        for (input, slot) in (0..channels as usize).flat_map(|i| (0..8).map(move |s| (i, s))) {
-            let places = winograd::places(channels as usize, input, 8, slot);
+        for (input, slot) in (0..channels as usize).flat_map(|i| (0..width).map(move |s| (i, s))) {
+            let places = winograd::places(channels as usize, input, width, slot);
             for (number, at) in winograd::transformed([weight; 9]).into_iter().zip(places) {
                 panel[at..at + 2].copy_from_slice(&number.to_le_bytes().map(u8::cast_signed));
             }
@@ -731,13 +732,14 @@ fn filters_for_winograd_that_give_other_sums_are_refused() {
         panel[panel_bytes / 2] += change;
         let mut section = Section::default();
         let weights = section.codes(&panel);
-        let columns = section.numbers(&[[0; 8], [1 << 30; 8], [-1; 8]].concat().repeat(3)[..64]);
+        let kinds = [0, 1 << 30, -1, 0, 0, 0, 0, 0];
+        let columns = section.numbers(&kinds.map(|number| vec![number; width]).concat());
         let conv = PackedConv2d {
-            path: Path::Avx2,
+            path,
             window: Window { taps: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 2] },
             groups: 1,
             input_zero_point: 0,
-            weight_zero_point: 0,
+            weight_zero_point: zero_point as i8,
             access: Access::Winograd,
             rounding: Rounding::Double,
             fast: false,
@@ -753,13 +755,18 @@ fn filters_for_winograd_that_give_other_sums_are_refused() {
         let mut weights = Weights::default();
         weights.push(&bytes[start..]).unwrap();
         let hwc = |c| Hwc { h: 2, w: 2, c };
-        conv.check(Signature { inputs: &[hwc(channels)], output: hwc(8) }, &weights).is_ok()
+        conv.check(Signature { inputs: &[hwc(channels)], output: hwc(width as u32) }, &weights)
+            .is_ok()
     };
-    assert!(checked(32, 127, 0));
-    assert!(checked(32, -255, 0), "9 bits");
-    assert!(!checked(32, 127, 1), "no filter's transform");
-    assert!(!checked(32, 256, 0), "10 bits");
-    assert!(checked(224, 127, 0));
-    assert!(!checked(240, 127, 0), "sums of more than 26 bits");
-    assert!(!checked(24, 127, 0), "channels");
+    for path in [Path::Avx2, Path::Avx512Vnni] {
+        assert!(checked(path, 32, [127, 0], 0));
+        assert!(checked(path, 32, [-255, 0], 0), "9 bits");
+        assert!(!checked(path, 32, [127, 0], 1), "no filter's transform");
+        assert!(!checked(path, 32, [256, 0], 0), "10 bits");
+        assert!(!checked(path, 32, [127, 1], 0), "zero point of weights");
+        assert!(checked(path, 224, [127, 0], 0));
+        assert!(!checked(path, 240, [127, 0], 0), "sums of more than 26 bits");
+        assert!(!checked(path, 24, [127, 0], 0), "channels");
+    }
+    assert!(!checked(Path::Amx, 32, [127, 0], 0), "a path without");
 }
