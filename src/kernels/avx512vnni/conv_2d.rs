@@ -175,11 +175,11 @@ unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Pane
             _ => return,
         };
         // SAFETY: the caller's promise.
-        unsafe { compute(job, panel, start) };
+        unsafe { compute(job, panel, start, i) };
     }
 }
 
-/// `R` rows of a tile from row `start` on.
+/// Part `index`, `R` rows of a tile from row `start` on.
 ///
 /// # Safety
 ///
@@ -189,6 +189,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     job: &Job<'_, ROWS>,
     panel: &Panel<'_>,
     start: usize,
+    index: usize,
 ) {
     let end = start + R;
     let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
@@ -202,7 +203,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
     debug_assert_eq!(4 * weights.len(), job.run * job.inputs.runs());
     let Some(columns) = Columns::<V>::new(panel.columns) else { return };
     // Of the panel that follows, which may be far away, each part fetches one line of every `V`.
-    let ahead = panel.weights.len().wrapping_add(64 * (start / R % V));
+    let ahead = panel.weights.len().wrapping_add(64 * (index % V));
     let params = job.params;
     let biases = columns.row::<BIAS>();
     let mut sums = [[_mm512_setzero_si512(); V]; R];
