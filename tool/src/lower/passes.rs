@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::constants::fold_constants;
-use crate::graph::{Activation, Element, Graph, Op, OpKind, Padding, TensorIndex};
+use crate::graph::{Activation, Element, Graph, Op, OpKind, Padding, Pool, TensorIndex};
 use crate::network::Folded;
 
 /// What the file has at the network's inputs and outputs.
@@ -98,29 +98,32 @@ fn remove_dead(graph: &mut Graph, folded: &mut Vec<Folded>) {
     graph.ops.retain(|_| alive.pop().unwrap_or(true));
 }
 
-/// Gives paddings to the convolution that alone reads their output.
+/// Gives paddings to the convolution or maximum that alone reads their output.
 ///
 /// What a convolution sees outside its image is the input's zero point, and so is what
-/// PAD fills with, provided that PAD's input and output are quantised alike.
+/// PAD fills with, provided that PAD's input and output are quantised alike. A maximum sees nothing
+/// there, which is the same where nothing inside is below the zero point.
 fn fold_pads(graph: &mut Graph, folded: &mut Vec<Folded>) {
     let mut removed = HashSet::new();
     for at in 0..graph.ops.len() {
         let Some((reader, input, padding)) = foldable(graph, at) else { continue };
-        let (Some(pad), Some(conv)) = (graph.ops.get(at), graph.ops.get(reader)) else { continue };
-        let into = graph.op_ref(conv).to_string();
+        let (Some(pad), Some(op)) = (graph.ops.get(at), graph.ops.get(reader)) else { continue };
+        let into = graph.op_ref(op).to_string();
         folded.push(Folded { op: graph.op_ref(pad), into });
         removed.insert(at);
-        let Some(conv) = graph.ops.get_mut(reader) else { continue };
-        if let OpKind::Conv2d(attributes) | OpKind::DepthwiseConv2d(attributes) = &mut conv.kind {
-            attributes.padding = padding;
+        let Some(op) = graph.ops.get_mut(reader) else { continue };
+        match &mut op.kind {
+            OpKind::Conv2d(conv) | OpKind::DepthwiseConv2d(conv) => conv.padding = padding,
+            OpKind::MaxPool2d(pool) => pool.padding = padding,
+            _ => continue,
         }
-        conv.inputs.first_mut().into_iter().for_each(|first| *first = Some(input));
+        op.inputs.first_mut().into_iter().for_each(|first| *first = Some(input));
     }
     let mut at = 0..;
     graph.ops.retain(|_| at.next().is_none_or(|at: usize| !removed.contains(&at)));
 }
 
-/// The convolution that the PAD at `at` can become part of, PAD's input, and the padding.
+/// The operator that the PAD at `at` can become part of, PAD's input, and the padding.
 fn foldable(graph: &Graph, at: usize) -> Option<(usize, TensorIndex, Padding)> {
     let pad = graph.ops.get(at).filter(|op| op.kind == OpKind::Pad)?;
     let (&[Some(input), Some(paddings)], &[output]) =
@@ -132,10 +135,8 @@ fn foldable(graph: &Graph, at: usize) -> Option<(usize, TensorIndex, Padding)> {
     let paddings = graph.tensor(paddings)?.integers()?;
     let &[0, 0, above, below, left, right, 0, 0] = paddings.as_slice() else { return None };
     let narrow = |n: i64| u32::try_from(n).ok();
-    let padding = Padding::Explicit {
-        before: [narrow(above)?, narrow(left)?],
-        after: [narrow(below)?, narrow(right)?],
-    };
+    let before = [narrow(above)?, narrow(left)?];
+    let after = [narrow(below)?, narrow(right)?];
     let expected = [
         from.shape.first().copied()?.into(),
         i64::from(*from.shape.get(1)?).checked_add(above)?.checked_add(below)?,
@@ -147,17 +148,33 @@ fn foldable(graph: &Graph, at: usize) -> Option<(usize, TensorIndex, Padding)> {
         && from.data.is_none()
         && to.shape.iter().copied().map(i64::from).eq(expected);
     let mut readers = graph.ops.iter().enumerate().filter(|(_, op)| reads(op, output));
-    let (Some((reader, conv)), None) = (readers.next(), readers.next()) else { return None };
-    let is_image = conv.inputs.first() == Some(&Some(output))
-        && !conv.inputs.iter().skip(1).any(|&other| other == Some(output));
-    let valid = match conv.kind {
-        OpKind::Conv2d(attributes) | OpKind::DepthwiseConv2d(attributes) => {
-            attributes.padding == Padding::Valid
+    let (Some((reader, op)), None) = (readers.next(), readers.next()) else { return None };
+    let is_image = op.inputs.first() == Some(&Some(output))
+        && !op.inputs.iter().skip(1).any(|&other| other == Some(output));
+    let valid = match op.kind {
+        OpKind::Conv2d(conv) | OpKind::DepthwiseConv2d(conv) => conv.padding == Padding::Valid,
+        OpKind::MaxPool2d(Pool { padding, taps, .. }) => {
+            // Every window sees some of the image.
+            let is_narrow = |amounts: [u32; 2]| amounts.iter().zip(taps).all(|(&n, taps)| n < taps);
+            let is_seen = is_narrow(before) && is_narrow(after);
+            padding == Padding::Valid && is_seen && is_rectified(graph, input)
         }
         _ => false,
     };
-    (alike && is_image && valid && !graph.outputs.contains(&output))
-        .then_some((reader, input, padding))
+    (alike && is_image && valid && !graph.outputs.contains(&output)).then_some((
+        reader,
+        input,
+        Padding::Explicit { before, after },
+    ))
+}
+
+/// Whether nothing in a tensor is below its zero point, as its writer tells.
+fn is_rectified(graph: &Graph, tensor: TensorIndex) -> bool {
+    let Some(writer) = graph.ops.iter().find(|op| op.outputs == [tensor]) else { return false };
+    let mut kind = writer.kind;
+    matches!(kind, OpKind::Relu | OpKind::Relu6)
+        || fused(&mut kind)
+            .is_some_and(|fused| matches!(fused, Activation::Relu | Activation::Relu6))
 }
 
 /// Gives clamps to the operator whose output they alone read.
@@ -222,4 +239,67 @@ fn fused(kind: &mut OpKind) -> Option<&mut Activation> {
 
 fn reads(op: &Op, tensor: TensorIndex) -> bool {
     op.inputs.contains(&Some(tensor))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::graph::{Quantization, Tensor};
+    use crate::interpreter::Interpreter;
+
+    /// What is folded, and the maxima over windows of `taps` in an image of 4x4 codes from -4 on,
+    /// where -1 stands for zero, with or without RELU, then padded by two rows and columns before and
+    /// one after.
+    fn pooled(rectifies: bool, taps: u32) -> (usize, Vec<i8>) {
+        let tensor = |extent: u32| Tensor {
+            name: String::new(),
+            shape: vec![1, extent, extent, 1],
+            element: Element::I8,
+            quantization: Some(Quantization::per_tensor(1.0, -1)),
+            data: None,
+        };
+        let amounts = [0i32, 0, 2, 1, 2, 1, 0, 0].map(i32::to_le_bytes);
+        let paddings = Tensor {
+            shape: vec![4, 2],
+            element: Element::I32,
+            quantization: None,
+            data: Some(Arc::from(amounts.as_flattened())),
+            ..tensor(1)
+        };
+        let op = |kind, inputs: &[usize], output| Op {
+            kind,
+            inputs: inputs.iter().map(|&input| Some(TensorIndex(input))).collect(),
+            outputs: vec![TensorIndex(output)],
+            index: 0,
+        };
+        let activation = Activation::None;
+        let pool = Pool { padding: Padding::Valid, stride: [1; 2], taps: [taps; 2], activation };
+        let graph = Graph {
+            tensors: vec![tensor(4), tensor(4), paddings, tensor(7), tensor(8 - taps)],
+            ops: rectifies
+                .then(|| op(OpKind::Relu, &[0], 1))
+                .into_iter()
+                .chain([op(OpKind::Pad, &[usize::from(rectifies), 2], 3)])
+                .chain([op(OpKind::MaxPool2d(pool), &[3], 4)])
+                .collect(),
+            inputs: vec![TensorIndex(0)],
+            outputs: vec![TensorIndex(4)],
+        };
+        let network = crate::lower::lower(&graph).unwrap();
+        let model = network.check().unwrap();
+        let frame: Vec<i8> = (-4..12).collect();
+        let outputs = Interpreter::new(&model).run(&[frame]);
+        (network.folded.len(), outputs.concat())
+    }
+
+    #[test]
+    fn maxima_take_paddings_where_nothing_is_below_zero() {
+        let (folded, codes) = pooled(true, 3);
+        assert_eq!((folded, codes[0], codes[24]), (1, -1, 11));
+        assert_eq!(pooled(false, 3), (0, codes));
+        // The first window sees nothing but padding.
+        assert_eq!(pooled(true, 2).0, 0);
+    }
 }
