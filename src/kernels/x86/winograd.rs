@@ -59,8 +59,8 @@ pub(in crate::kernels) trait Filtering {
     ///
     /// # Safety
     ///
-    /// The core can execute the path's instructions; the tiles have been transformed, and outputs
-    /// are writable for the columns that are to be stored.
+    /// The core can execute the path's instructions; the tiles have been transformed, the panels are
+    /// whole, and outputs are writable for the columns that are to be stored.
     unsafe fn multiply<S: Sequence>(
         params: &PackedConv2d,
         tiles: &Tiles,
@@ -126,7 +126,8 @@ impl<F: Filtering> GroupKernel for Kernel<F> {
             for panels in share.clone().step_by(F::PANELS * F::COLUMNS).map(share_of) {
                 let Some(panels) = panels else { return };
                 let outputs = |tile| grid.outputs(first + tile);
-                // SAFETY: all tiles have been transformed; the outputs are of this core's share.
+                // SAFETY: all tiles have been transformed; panels are taken whole; the outputs are of this
+                // core's share.
                 unsafe { F::multiply::<S>(params, &tiles, &panels, outputs) };
             }
             first += count;
