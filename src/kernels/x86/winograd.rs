@@ -126,8 +126,8 @@ impl<F: Filtering> GroupKernel for Kernel<F> {
             for panels in share.clone().step_by(F::PANELS * F::COLUMNS).map(share_of) {
                 let Some(panels) = panels else { return };
                 let outputs = |tile| grid.outputs(first + tile);
-                // SAFETY: all tiles have been transformed; panels are taken whole; the outputs are of this
-                // core's share.
+                // SAFETY: all tiles have been transformed, panels are taken whole, and the outputs are
+                // of this core's share.
                 unsafe { F::multiply::<S>(params, &tiles, &panels, outputs) };
             }
             first += count;

@@ -249,10 +249,10 @@ mod tests {
     use crate::graph::{Quantization, Tensor};
     use crate::interpreter::Interpreter;
 
-    /// What is folded, and the maxima over windows of `taps` in an image of 4x4 codes from -4 on,
-    /// where -1 stands for zero, with or without RELU, then padded by two rows and columns before and
-    /// one after.
-    fn pooled(rectifies: bool, taps: u32) -> (usize, Vec<i8>) {
+    /// What is folded, and the maxima, `extent` across and down, over windows of `taps` in an image
+    /// of 4x4 codes from -4 on, where -1 stands for zero, with or without RELU, then padded by two
+    /// rows and columns before and one after.
+    fn pooled(rectifies: bool, [taps, extent]: [u32; 2]) -> (usize, Vec<i8>) {
         let tensor = |extent: u32| Tensor {
             name: String::new(),
             shape: vec![1, extent, extent, 1],
@@ -277,7 +277,7 @@ mod tests {
         let activation = Activation::None;
         let pool = Pool { padding: Padding::Valid, stride: [1; 2], taps: [taps; 2], activation };
         let graph = Graph {
-            tensors: vec![tensor(4), tensor(4), paddings, tensor(7), tensor(8 - taps)],
+            tensors: vec![tensor(4), tensor(4), paddings, tensor(7), tensor(extent)],
             ops: rectifies
                 .then(|| op(OpKind::Relu, &[0], 1))
                 .into_iter()
@@ -296,10 +296,10 @@ mod tests {
 
     #[test]
     fn maxima_take_paddings_where_nothing_is_below_zero() {
-        let (folded, codes) = pooled(true, 3);
+        let (folded, codes) = pooled(true, [3, 5]);
         assert_eq!((folded, codes[0], codes[24]), (1, -1, 11));
-        assert_eq!(pooled(false, 3), (0, codes));
+        assert_eq!(pooled(false, [3, 5]), (0, codes));
         // The first window sees nothing but padding.
-        assert_eq!(pooled(true, 2).0, 0);
+        assert_eq!(pooled(true, [2, 6]).0, 0);
     }
 }
