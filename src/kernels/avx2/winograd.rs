@@ -13,7 +13,7 @@ use crate::kernels::packed::place::{COLUMNS, Group as Pairs};
 use crate::kernels::packed::winograd::{BY_9, CHANNELS, INPUTS, OUTPUTS, POSITIONS};
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
 use crate::kernels::reference::Add;
-use crate::kernels::x86::winograd::{Filtering, Outputs, Panels, TILES, Tiles, halvings};
+use crate::kernels::x86::winograd::{self, Filtering, Outputs, Panels, TILES, Tiles, halvings};
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::kernels::{self, Path};
 
@@ -62,10 +62,11 @@ unsafe fn all_outputs<S: Sequence>(
     outputs: impl Fn(usize) -> Outputs,
 ) {
     let weights = panels.weights.as_chunks().0;
-    let (a, others) = weights.split_at(POSITIONS * tiles.channels() / 2);
+    let panel = POSITIONS * tiles.channels() / 2;
+    let Some((a, others)) = weights.split_at_checked(panel) else { return };
     let b = if others.is_empty() { a } else { others };
     let mut products = [[const { MaybeUninit::uninit() }; POSITIONS]; TILES];
-    // SAFETY: all tiles have been transformed.
+    // SAFETY: the caller's promise.
     unsafe { multiply(&mut products, tiles, [a, b]) };
     for (tile, products) in products.iter().enumerate().take(tiles.count()) {
         let outputs = outputs(tile);
@@ -120,30 +121,19 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
     }
 }
 
-/// `Bᵀ` times a column.
+/// See [`winograd::spread`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn spread([a, b, c, d, e, f]: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
-    let minus = |a, b| _mm256_sub_epi16(a, b);
-    let far = minus(e, _mm256_slli_epi16::<2>(c));
-    let near = minus(d, _mm256_slli_epi16::<2>(b));
-    let (even, odd) = (minus(e, c), minus(d, b));
-    let double = _mm256_add_epi16(odd, odd);
-    [
-        _mm256_add_epi16(_mm256_slli_epi16::<2>(minus(a, c)), even),
-        _mm256_add_epi16(far, near),
-        minus(far, near),
-        _mm256_add_epi16(even, double),
-        minus(even, double),
-        minus(minus(f, d), _mm256_slli_epi16::<2>(odd)),
-    ]
+fn spread(column: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
+    let (plus, minus) = (|a, b| _mm256_add_epi16(a, b), |a, b| _mm256_sub_epi16(a, b));
+    winograd::spread(column, plus, minus, |a| _mm256_slli_epi16::<2>(a))
 }
 
 /// Multiplies all tiles with the panels.
 ///
 /// # Safety
 ///
-/// The tiles are there.
+/// The tiles are there, and the panels whole.
 #[target_feature(enable = "avx2")]
 unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[Pairs]; PANELS]) {
     let channels = tiles.channels();
@@ -291,18 +281,10 @@ unsafe fn finish<S: Sequence>(
     }
 }
 
-/// `Aᵀ`, [halved](halvings), times a column.
+/// See [`winograd::gathered`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn gathered([a, b, c, d, e, f]: [__m256i; INPUTS]) -> [__m256i; OUTPUTS] {
-    let plus = |a, b| _mm256_add_epi32(a, b);
-    let twice = |a| _mm256_add_epi32(a, a);
-    let (near, far) = (plus(b, c), plus(d, e));
-    let (near_odd, far_odd) = (_mm256_sub_epi32(b, c), _mm256_sub_epi32(d, e));
-    [
-        plus(plus(twice(a), _mm256_slli_epi32::<2>(near)), far),
-        plus(twice(near_odd), far_odd),
-        plus(near, far),
-        plus(near_odd, twice(plus(far_odd, f))),
-    ]
+fn gathered(column: [__m256i; INPUTS]) -> [__m256i; OUTPUTS] {
+    let (plus, minus) = (|a, b| _mm256_add_epi32(a, b), |a, b| _mm256_sub_epi32(a, b));
+    winograd::gathered(column, plus, minus, |a| _mm256_slli_epi32::<2>(a))
 }

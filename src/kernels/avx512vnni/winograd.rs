@@ -13,7 +13,7 @@ use super::vector::{LANES, first, load_codes};
 use crate::kernels::packed::winograd::{BY_9, INPUTS, OUTPUTS, POSITIONS};
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
 use crate::kernels::reference::Add;
-use crate::kernels::x86::winograd::{Filtering, Outputs, Panels, TILES, Tiles, halvings};
+use crate::kernels::x86::winograd::{self, Filtering, Outputs, Panels, TILES, Tiles, halvings};
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::kernels::{self, Path};
 
@@ -71,7 +71,7 @@ unsafe fn all_outputs<S: Sequence, const V: usize, O: Fn(usize) -> Outputs>(
     outputs: O,
 ) {
     let mut products = [[[const { MaybeUninit::uninit() }; POSITIONS]; V]; TILES];
-    // SAFETY: all tiles have been transformed.
+    // SAFETY: the caller's promise.
     unsafe { multiply(&mut products, tiles, panels.weights.as_chunks().0) };
     for (tile, products) in products.iter().enumerate().take(tiles.count()) {
         let outputs = outputs(tile);
@@ -121,14 +121,7 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
             halfway[column] = spread(codes);
         });
         unrolled!(row < INPUTS, {
-            let numbers = spread([
-                halfway[0][row],
-                halfway[1][row],
-                halfway[2][row],
-                halfway[3][row],
-                halfway[4][row],
-                halfway[5][row],
-            ]);
+            let numbers = spread(halfway.map(|column| column[row]));
             for column in 0..INPUTS {
                 let to = first_place.wrapping_byte_add(place);
                 place = counted(place.wrapping_add(step));
@@ -140,30 +133,19 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
     }
 }
 
-/// `Bᵀ` times a column.
+/// See [`winograd::spread`].
 #[inline]
 #[target_feature(enable = "avx512bw")]
-fn spread([a, b, c, d, e, f]: [__m512i; INPUTS]) -> [__m512i; INPUTS] {
-    let minus = |a, b| _mm512_sub_epi16(a, b);
-    let far = minus(e, _mm512_slli_epi16::<2>(c));
-    let near = minus(d, _mm512_slli_epi16::<2>(b));
-    let (even, odd) = (minus(e, c), minus(d, b));
-    let double = _mm512_add_epi16(odd, odd);
-    [
-        _mm512_add_epi16(_mm512_slli_epi16::<2>(minus(a, c)), even),
-        _mm512_add_epi16(far, near),
-        minus(far, near),
-        _mm512_add_epi16(even, double),
-        minus(even, double),
-        minus(minus(f, d), _mm512_slli_epi16::<2>(odd)),
-    ]
+fn spread(column: [__m512i; INPUTS]) -> [__m512i; INPUTS] {
+    let (plus, minus) = (|a, b| _mm512_add_epi16(a, b), |a, b| _mm512_sub_epi16(a, b));
+    winograd::spread(column, plus, minus, |a| _mm512_slli_epi16::<2>(a))
 }
 
 /// Multiplies all tiles with the panels of `weights`.
 ///
 /// # Safety
 ///
-/// The tiles are there.
+/// The tiles are there, and the panels whole.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn multiply<const V: usize>(
     products: &mut [Products<V>; TILES],
@@ -273,14 +255,7 @@ unsafe fn finish<S: Sequence>(
     let by_9 = _mm512_set1_epi32(BY_9);
     let codes = Codes::<1>::new(params.output);
     unrolled!(row < OUTPUTS, {
-        let mut sums = gathered([
-            halfway[0][row],
-            halfway[1][row],
-            halfway[2][row],
-            halfway[3][row],
-            halfway[4][row],
-            halfway[5][row],
-        ]);
+        let mut sums = gathered(halfway.map(|column| column[row]));
         for column in 0..OUTPUTS {
             let sum = _mm512_mullo_epi32(sums[column], by_9);
             let shift = _mm_cvtsi32_si128(halvings(row, column));
@@ -297,18 +272,10 @@ unsafe fn finish<S: Sequence>(
     });
 }
 
-/// `Aᵀ`, [halved](halvings), times a column.
+/// See [`winograd::gathered`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn gathered([a, b, c, d, e, f]: [__m512i; INPUTS]) -> [__m512i; OUTPUTS] {
-    let plus = |a, b| _mm512_add_epi32(a, b);
-    let twice = |a| _mm512_add_epi32(a, a);
-    let (near, far) = (plus(b, c), plus(d, e));
-    let (near_odd, far_odd) = (_mm512_sub_epi32(b, c), _mm512_sub_epi32(d, e));
-    [
-        plus(plus(twice(a), _mm512_slli_epi32::<2>(near)), far),
-        plus(twice(near_odd), far_odd),
-        plus(near, far),
-        plus(near_odd, twice(plus(far_odd, f))),
-    ]
+fn gathered(column: [__m512i; INPUTS]) -> [__m512i; OUTPUTS] {
+    let (plus, minus) = (|a, b| _mm512_add_epi32(a, b), |a, b| _mm512_sub_epi32(a, b));
+    winograd::gathered(column, plus, minus, |a| _mm512_slli_epi32::<2>(a))
 }

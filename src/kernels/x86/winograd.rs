@@ -35,6 +35,48 @@ pub(in crate::kernels) const fn halvings(row: usize, column: usize) -> i32 {
     HALVINGS - HALVED[row] - HALVED[column]
 }
 
+/// `Bᵀ` times a column, by a path's additions, subtractions and multiplications by four.
+// Always: else what it is given would be called one by one.
+#[inline(always)]
+pub(in crate::kernels) fn spread<V: Copy>(
+    [a, b, c, d, e, f]: [V; INPUTS],
+    plus: impl Fn(V, V) -> V,
+    minus: impl Fn(V, V) -> V,
+    fourfold: impl Fn(V) -> V,
+) -> [V; INPUTS] {
+    let far = minus(e, fourfold(c));
+    let near = minus(d, fourfold(b));
+    let (even, odd) = (minus(e, c), minus(d, b));
+    let double = plus(odd, odd);
+    [
+        plus(fourfold(minus(a, c)), even),
+        plus(far, near),
+        minus(far, near),
+        plus(even, double),
+        minus(even, double),
+        minus(minus(f, d), fourfold(odd)),
+    ]
+}
+
+/// `Aᵀ`, [halved](halvings), times a column, as [`spread`].
+#[inline(always)]
+pub(in crate::kernels) fn gathered<V: Copy>(
+    [a, b, c, d, e, f]: [V; INPUTS],
+    plus: impl Fn(V, V) -> V,
+    minus: impl Fn(V, V) -> V,
+    fourfold: impl Fn(V) -> V,
+) -> [V; OUTPUTS] {
+    let twice = |a| plus(a, a);
+    let (near, far) = (plus(b, c), plus(d, e));
+    let (near_odd, far_odd) = (minus(b, c), minus(d, e));
+    [
+        plus(plus(twice(a), fourfold(near)), far),
+        plus(twice(near_odd), far_odd),
+        plus(near, far),
+        plus(near_odd, twice(plus(far_odd, f))),
+    ]
+}
+
 /// What a path brings.
 pub(in crate::kernels) trait Filtering {
     /// The path.
