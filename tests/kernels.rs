@@ -296,10 +296,9 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         window,
         groups,
         input_zero_point: noise.next() as i8,
-        weight_zero_point: match access {
-            Access::Winograd => 0,
-            _ if packing.saturates => 0,
-            _ => zero_point(noise),
+        weight_zero_point: match packing.saturates || access == Access::Winograd {
+            true => 0,
+            false => zero_point(noise),
         },
         access,
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },

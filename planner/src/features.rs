@@ -596,7 +596,8 @@ impl Conv<'_> {
         all.map(|n| (groups * n) as f64)
     }
 
-    /// The amounts by Winograd's filtering: what products and sums take in those of the path's other kernel.
+    /// The amounts by Winograd's filtering: what products and sums take in those of the path's
+    /// other kernel.
     fn transformed(&self, path: Path, channels: usize) -> [f64; 8] {
         let Self { layer, groups, columns, .. } = *self;
         let tiles =

@@ -7,8 +7,9 @@
 //! In rounds, of which the median counts, a network runs as two teams of a core each, beside it
 //! as two pipelines of one core each at the same time; and as two stages, cut where the times of
 //! layers say or next to it, whichever is faster, beside it each stage alone on a core, while the
-//! other core computes frames of its own: of the time that a pipeline of one core is at work on a frame, the part of the stage's
-//! layers, timed one by one; and for the first stage what such a pipeline takes to be fed.
+//! other core computes frames of its own: of the time that a pipeline of one core is at work on a
+//! frame, the part of the stage's layers, timed one by one; and for the first stage what such a
+//! pipeline takes to be fed.
 
 mod common;
 
