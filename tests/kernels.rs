@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
     Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Place, Rounding,
-    fitting, winograd,
+    Together, fitting, winograd,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Interpolation, Lookup, MaxPool2d, Mean, Mul, Pad, ResizeBilinear,
@@ -187,7 +187,8 @@ fn packed_noise(
 fn panel_of_groups(noise: &mut Noise, packing: &Packing, conv: &PackedConv2d, c: u32) -> Vec<i8> {
     let all = conv.panel_groups as usize;
     let used = noise.below(all as u64 + 1) as usize;
-    let together = 2 * noise.below(used as u64 / 2 + 1) as usize;
+    let fours = 4 * noise.below(used as u64 / 4 + 1) as usize;
+    let twos = 2 * noise.below((used - fours) as u64 / 2 + 1) as usize;
     let reach = conv.reach(packing, conv.runs(c).unwrap()).unwrap();
     let (mut places, mut weights) = (Vec::new(), Vec::new());
     for group in 0..all {
@@ -199,15 +200,23 @@ fn panel_of_groups(noise: &mut Noise, packing: &Packing, conv: &PackedConv2d, c:
         let place = Place {
             row: noise.below(conv.window.taps[0].into()) as u16,
             input: noise.below(u64::from(reach) - 3) as u16,
-            is_together: group < together,
+            together: match group {
+                _ if group < fours => Together::Four,
+                _ if group < fours + twos => Together::Two,
+                _ => Together::One,
+            },
         };
         places.extend(place.to_codes());
         let step = u32::from(conv.window.dilation[1]) * c;
         for _ in 0..8 {
             let pairs = [0, 2].map(|first| {
                 let pair = [any_weight(noise), any_weight(noise)].map(i16::from);
-                // Of four, no sum is too large.
-                let pair = if place.is_together { pair.map(|weight| weight >> 2) } else { pair };
+                // Of those of some groups, no sum is too large.
+                let pair = match place.together {
+                    Together::One => pair,
+                    Together::Two => pair.map(|weight| weight >> 2),
+                    Together::Four => pair.map(|weight| weight >> 3),
+                };
                 // Between taps, and behind them, there is nothing to be multiplied.
                 let is_input = |i: u32| {
                     let at = u32::from(place.input) + i;
@@ -672,12 +681,12 @@ fn resized_images_equal_portable_ones() {
 
 #[test]
 fn groups_whose_sums_might_not_fit_are_refused() {
-    let place = |row, input, is_together| Place { row, input, is_together };
-    let checked = |places: [Place; 2], weights: [i8; 4]| {
+    let place = |row, input, together| Place { row, input, together };
+    let checked = |places: &[Place], weights: [i8; 4]| {
         let mut section = Section::default();
-        let codes = places.map(Place::to_codes);
-        let codes = codes.as_flattened().iter().chain(weights.iter().cycle().take(64));
-        let weights = section.codes(&codes.copied().collect::<Vec<_>>());
+        let codes = places.iter().flat_map(|place| place.to_codes());
+        let codes = codes.chain(weights.into_iter().cycle().take(32 * places.len()));
+        let weights = section.codes(&codes.collect::<Vec<_>>());
         let columns = section.numbers(&[[0; 8], [1 << 30; 8], [-1; 8]].concat().repeat(3)[..64]);
         let conv = PackedConv2d {
             path: Path::Avx2,
@@ -690,7 +699,7 @@ fn groups_whose_sums_might_not_fit_are_refused() {
             fast: false,
             full_range: true,
             block: 1,
-            panel_groups: 2,
+            panel_groups: places.len() as u32,
             weights,
             columns,
             output: Output { zero_point: 0, min: -128, max: 127 },
@@ -703,17 +712,25 @@ fn groups_whose_sums_might_not_fit_are_refused() {
         let signature = Signature { inputs: &inputs, output: Hwc { h: 1, w: 1, c: 8 } };
         conv.check(signature, &weights).is_ok()
     };
-    let alone = [place(0, 0, false), place(1, 4, false)];
-    assert!(checked(alone, [127, 1, -128, 0]));
-    assert!(!checked(alone, [127, 2, 0, 0]), "two products");
-    assert!(!checked(alone, [0, 0, -128, -1]), "two products");
-    let together = alone.map(|place| Place { is_together: true, ..place });
-    assert!(checked(together, [60, 4, -64, 0]));
-    assert!(!checked(together, [60, 5, 0, 0]), "four products");
-    assert!(checked([alone[0], Place::NONE], [127, 1, 0, 0]));
-    assert!(!checked([place(2, 0, false), Place::NONE], [0; 4]), "outside the window");
-    assert!(!checked([place(0, 5, false), Place::NONE], [0; 4]), "outside the row");
-    assert!(!checked([together[0], alone[1]], [0; 4]), "together with none");
+    let [one, two, four] = [Together::One, Together::Two, Together::Four];
+    let places = |together| [place(0, 0, together), place(1, 4, together)];
+    assert!(checked(&places(one), [127, 1, -128, 0]));
+    assert!(!checked(&places(one), [127, 2, 0, 0]), "two products");
+    assert!(!checked(&places(one), [0, 0, -128, -1]), "two products");
+    assert!(checked(&places(two), [60, 4, -64, 0]));
+    assert!(!checked(&places(two), [60, 5, 0, 0]), "four products");
+    let all_four = [places(four), places(four)].concat();
+    assert!(checked(&all_four, [30, 2, -32, 0]));
+    assert!(!checked(&all_four, [30, 3, 0, 0]), "eight products");
+    assert!(checked(&[places(one)[0], Place::NONE], [127, 1, 0, 0]));
+    assert!(!checked(&[place(2, 0, one), Place::NONE], [0; 4]), "outside the window");
+    assert!(!checked(&[place(0, 5, one), Place::NONE], [0; 4]), "outside the row");
+    assert!(!checked(&[place(0, 0, two), place(1, 4, one)], [0; 4]), "together with none");
+    assert!(!checked(&[places(two), places(four)].concat(), [0; 4]), "of four only two");
+    assert!(
+        !checked(&[places(two), places(four), places(four)].concat(), [0; 4]),
+        "in wrong order"
+    );
 }
 
 #[test]

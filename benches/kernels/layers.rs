@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
-    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Place, Rounding, winograd,
+    self, Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Place, Rounding, Together,
+    winograd,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Lookup, MaxPool2d, Mean, Mul, Pad, Softmax, Term, Ties,
@@ -353,7 +354,7 @@ impl Section {
             let place = |group: u32| Place {
                 row: (group * rows / used) as u16,
                 input: 4 * (group % (used / rows)) as u16,
-                is_together: group < used / 2 * 2,
+                together: if group < used / 2 * 2 { Together::Two } else { Together::One },
             };
             let places =
                 (0..all).map(|group| if group < used { place(group) } else { Place::NONE });

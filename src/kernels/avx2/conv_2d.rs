@@ -10,9 +10,10 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use super::requantize::{Codes, Columns, begun, scaled};
-use super::vector::{self, load_weights};
+use super::vector::{self, LANES, load_weights};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
 use crate::kernels::packed::place::{COLUMNS, GROUP, Group, Groups, MAX_GROUPS};
@@ -22,7 +23,7 @@ use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(super) const ROWS: usize = 48;
+pub(super) const ROWS: usize = 192;
 /// Pixels that are in registers at once.
 const TOGETHER: usize = 8;
 /// Bytes of weights that are on their way while others are multiplied by a single pixel.
@@ -87,13 +88,35 @@ unsafe impl InputForm for Offset {
     }
 }
 
+/// Groups `N` of which follow each other are together.
+#[derive(Clone, Copy)]
+struct Sets<'a, const N: usize> {
+    /// Bytes from the first input of a pixel to those of each group.
+    offsets: &'a [[u32; N]],
+    weights: &'a [[Group; N]],
+}
+
+impl<'a, const N: usize> Sets<'a, N> {
+    /// The first `count` groups; what is behind them is left.
+    fn split(offsets: &mut &'a [u32], weights: &mut &'a [Group], count: usize) -> Self {
+        let (these, others) = offsets.split_at_checked(count).unwrap_or_default();
+        *offsets = others;
+        let (of_these, others) = weights.split_at_checked(count).unwrap_or_default();
+        *weights = others;
+        Self { offsets: these.as_chunks().0, weights: of_these.as_chunks().0 }
+    }
+
+    #[inline]
+    fn iter(self) -> impl Iterator<Item = (&'a [u32; N], &'a [Group; N])> {
+        self.offsets.iter().zip(self.weights)
+    }
+}
+
 /// A panel of a job.
 struct Panel<'a> {
-    weights: &'a [Group],
-    /// Bytes from the first input of a pixel to those of each group.
-    offsets: &'a [u32],
-    /// How many groups are together two by two.
-    together: usize,
+    fours: Sets<'a, 4>,
+    twos: Sets<'a, 2>,
+    others: Sets<'a, 1>,
     columns: Columns<'a, 1>,
     /// Its first column.
     first: usize,
@@ -104,16 +127,9 @@ struct Panel<'a> {
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,popcnt")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
-    // The first tap of a row, and the last.
-    let (Some([first, ..]), Some([end, ..])) =
-        (job.inputs.starts.first(), job.inputs.starts.last())
-    else {
-        return;
-    };
-    let last = (end.addr().wrapping_sub(first.addr()) + job.run - GROUP) as u32;
-    let (step, last_row) = (job.inputs.step as u32, job.inputs.down as u32 - 1);
+    let Some(window) = Window::of(job) else { return };
     let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
     let parts = job.rows.div_ceil(TOGETHER);
     let (least, longer) = (job.rows / parts, job.rows % parts);
@@ -121,69 +137,169 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let panels = job.panels.chunks_exact(panel.max(1));
     let columns = job.columns.chunks_exact(NUMBERS);
     for (first, (panel, columns)) in (0..).step_by(COLUMNS).zip(panels.zip(columns)) {
-        let groups = Groups::of(panel);
-        let Some(offsets) = offsets.get_mut(..groups.places.len()) else { return };
-        for (offset, &place) in offsets.iter_mut().zip(groups.places) {
-            let Place { row, input, .. } = Place::of_codes(place);
-            let row = u32::from(row).min(last_row).wrapping_mul(step);
-            offset.write(row.wrapping_add(u32::from(input).min(last)));
-        }
-        // SAFETY: all have just been written.
-        let offsets = unsafe { offsets.assume_init_ref() };
+        let Some(located) = window.locate(panel, &mut offsets) else { return };
+        let Located { mut offsets, fours, twos } = located;
+        let mut weights = Groups::of(panel).weights;
+        let fours = Sets::split(&mut offsets, &mut weights, fours);
+        let twos = Sets::split(&mut offsets, &mut weights, twos);
+        let others = offsets.len();
+        let others = Sets::split(&mut offsets, &mut weights, others);
         let Some(columns) = Columns::new(columns) else { return };
         let stored = (job.stored - first).min(COLUMNS);
-        let (weights, together) = (groups.weights, groups.together());
-        let panel = Panel { weights, offsets, together, columns, first, stored };
-        let mut start = 0;
-        for i in 0..parts {
-            let rows = least + usize::from(i < longer);
+        let panel = Panel { fours, twos, others, columns, first, stored };
+        let longer_rows = longer * (least + 1);
+        for (rows, range) in [(least + 1, 0..longer_rows), (least, longer_rows..job.rows)] {
             let compute = match rows {
-                1 => part::<S, 1>,
-                2 => part::<S, 2>,
-                3 => part::<S, 3>,
-                4 => part::<S, 4>,
-                5 => part::<S, 5>,
-                6 => part::<S, 6>,
-                7 => part::<S, 7>,
-                _ => part::<S, 8>,
+                1 => compute::<S, 1>,
+                2 => compute::<S, 2>,
+                3 => compute::<S, 3>,
+                4 => compute::<S, 4>,
+                5 => compute::<S, 5>,
+                6 => compute::<S, 6>,
+                7 => compute::<S, 7>,
+                _ => compute::<S, 8>,
             };
             // SAFETY: the caller's promise.
-            unsafe { compute(job, &panel, start) };
-            start += rows;
+            unsafe { compute(job, &panel, range) };
         }
     }
 }
 
-/// `R` rows of a tile from row `start` on.
+/// What pixels see of their inputs.
+struct Window {
+    /// Bytes from a row to the next.
+    step: __m256i,
+    last_row: __m256i,
+    /// Bytes from the first input in a row to the last group of inputs.
+    last: __m256i,
+}
+
+/// Where the groups of a panel are.
+struct Located<'a> {
+    /// Bytes from the first input of a pixel to those of each group.
+    offsets: &'a [u32],
+    /// How many groups are together by fours, and how many behind them by twos.
+    fours: usize,
+    twos: usize,
+}
+
+impl Window {
+    #[target_feature(enable = "avx2")]
+    fn of(job: &Job<'_, ROWS>) -> Option<Self> {
+        // The first tap of a row, and the last.
+        let ([first, ..], [end, ..]) = (job.inputs.starts.first()?, job.inputs.starts.last()?);
+        let last = end.addr().wrapping_sub(first.addr()) + job.run - GROUP;
+        let all = |number: usize| _mm256_set1_epi32(number as i32);
+        Some(Self {
+            step: all(job.inputs.step),
+            last_row: all(job.inputs.down - 1),
+            last: all(last),
+        })
+    }
+
+    /// Finds the groups of a panel, none of them outside the window; None if there are too many.
+    #[target_feature(enable = "avx2")]
+    fn locate<'a>(
+        &self,
+        panel: &[i8],
+        offsets: &'a mut [MaybeUninit<u32>; MAX_GROUPS as usize],
+    ) -> Option<Located<'a>> {
+        let all = Groups::count(panel);
+        let to = offsets.as_chunks_mut::<LANES>().0.iter_mut();
+        // Eight places at a time; behind the last there are weights.
+        let from = panel.as_chunks().0.iter().zip(to).take(all.div_ceil(LANES));
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let no_place = i32::from_le_bytes(Place::NONE.to_codes().map(i8::cast_unsigned));
+        let mut counts = [_mm256_setzero_si256(); 3];
+        let [fours, twos, none] = &mut counts;
+        for (first, (places, to)) in (0..).step_by(LANES).zip(from) {
+            let left = _mm256_set1_epi32(all as i32 - first);
+            let places = _mm256_and_si256(load_weights(places), _mm256_cmpgt_epi32(left, lanes));
+            let together = _mm256_srli_epi32::<30>(_mm256_slli_epi32::<16>(places));
+            let one = _mm256_set1_epi32(1);
+            *fours = _mm256_sub_epi32(*fours, _mm256_cmpeq_epi32(together, one));
+            *twos = _mm256_sub_epi32(*twos, _mm256_cmpgt_epi32(together, one));
+            let is_none = _mm256_cmpeq_epi32(places, _mm256_set1_epi32(no_place));
+            *none = _mm256_sub_epi32(*none, is_none);
+            let rows = _mm256_and_si256(places, _mm256_set1_epi32(Place::ROWS.into()));
+            let rows = _mm256_min_epu32(rows, self.last_row);
+            let inputs = _mm256_min_epu32(_mm256_srli_epi32::<16>(places), self.last);
+            let offsets = _mm256_add_epi32(_mm256_mullo_epi32(rows, self.step), inputs);
+            // SAFETY: eight numbers of 32 bits.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), offsets) };
+        }
+        let [fours, twos, none] = counts.map(|counts| sum(counts));
+        let offsets = offsets.get(..all - none)?;
+        // SAFETY: all places have been gone through, or there are more than offsets.
+        let offsets = unsafe { offsets.assume_init_ref() };
+        Some(Located { offsets, fours: fours - fours % 4, twos: twos - twos % 2 })
+    }
+}
+
+/// The sum of 8 numbers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum(numbers: __m256i) -> usize {
+    let upper = _mm256_extracti128_si256::<1>(numbers);
+    let fours = _mm_add_epi32(_mm256_castsi256_si128(numbers), upper);
+    let pairs = _mm_add_epi32(fours, _mm_shuffle_epi32::<0b1110>(fours));
+    let sum = _mm_add_epi32(pairs, _mm_shuffle_epi32::<1>(pairs));
+    _mm_cvtsi128_si32(sum) as usize
+}
+
+/// The rows `range` of a tile, `R` at a time.
 ///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx2")]
-unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>, start: usize) {
-    let end = start + R;
-    let outputs = job.outputs.get(start..end).and_then(|outputs| outputs.as_array::<R>());
-    let starts = job.inputs.starts.first().and_then(|run| run.get(start..end)?.as_array::<R>());
-    let (Some(outputs), Some(&starts)) = (outputs, starts) else { return };
+unsafe fn compute<S: Sequence, const R: usize>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    range: Range<usize>,
+) {
+    let starts = job.inputs.starts.first().and_then(|starts| starts.get(range.clone()));
+    let (Some(starts), Some(outputs)) = (starts, job.outputs.get(range)) else { return };
+    for (starts, outputs) in starts.as_chunks().0.iter().zip(outputs.as_chunks().0) {
+        // SAFETY: the caller's promise.
+        unsafe { part::<S, R>(job, panel, starts, outputs) };
+    }
+}
+
+/// `R` rows of a tile.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn part<S: Sequence, const R: usize>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    &starts: &[*const i8; R],
+    outputs: &[*mut i8; R],
+) {
     let [biases] = panel.columns.row::<BIAS>();
     let mut sums = [begun::<S>(biases); R];
     let ones = _mm256_set1_epi16(1);
-    let (offsets, others) = panel.offsets.split_at_checked(panel.together).unwrap_or_default();
-    let (weights, other_weights) =
-        panel.weights.split_at_checked(panel.together).unwrap_or_default();
-    for (&offsets, [a, b]) in offsets.as_chunks().0.iter().zip(weights.as_chunks().0) {
-        if R == 1 {
-            // The weights of a fully connected layer come from memory.
-            _mm_prefetch::<_MM_HINT_T0>(a.as_ptr().wrapping_add(AHEAD));
-        }
-        let weights = [load_weights(a), load_weights(b)];
+    for (&offsets, weights) in panel.fours.iter() {
+        fetch_ahead::<R>(weights.as_ptr());
+        let weights = load_all(weights);
         for r in 0..R {
             // SAFETY: an offset is one of a group inside the rows that the window sees.
+            sums[r] = unsafe { multiply_four(sums[r], starts[r], offsets, weights, ones) };
+        }
+    }
+    for (&offsets, weights) in panel.twos.iter() {
+        fetch_ahead::<R>(weights.as_ptr());
+        let weights = load_all(weights);
+        for r in 0..R {
+            // SAFETY: as above.
             sums[r] = unsafe { multiply_two(sums[r], starts[r], offsets, weights, ones) };
         }
     }
-    for (&offset, weights) in others.iter().zip(other_weights) {
-        let weights = load_weights(weights);
+    for (&[offset], weights) in panel.others.iter() {
+        let [weights] = load_all(weights);
         for r in 0..R {
             // SAFETY: as above.
             sums[r] = unsafe { multiply(sums[r], starts[r], offset, weights, ones) };
@@ -191,6 +307,26 @@ unsafe fn part<S: Sequence, const R: usize>(job: &Job<'_, ROWS>, panel: &Panel<'
     }
     // SAFETY: the outputs are writable for the columns that are stored.
     unsafe { finish::<S, R>(sums, job, panel, outputs) };
+}
+
+/// Fetches weights that are needed later, where they come from memory: those of a fully connected
+/// layer.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fetch_ahead<const R: usize>(weights: *const Group) {
+    if R == 1 {
+        _mm_prefetch::<_MM_HINT_T0>(weights.cast::<i8>().wrapping_add(AHEAD));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_all<const N: usize>(weights: &[Group; N]) -> [__m256i; N] {
+    let mut vectors = [_mm256_setzero_si256(); N];
+    for i in 0..N {
+        vectors[i] = load_weights(&weights[i]);
+    }
+    vectors
 }
 
 /// Adds the products of the four codes that are `at` bytes behind `start` to the sums of a pixel;
@@ -263,6 +399,55 @@ unsafe fn multiply_two(
             start = in(reg) start,
             first = in(reg) first as usize,
             second = in(reg) second as usize,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// Adds the products of four times four codes, of which the sums fit 16 bits, see [`multiply`].
+///
+/// # Safety
+///
+/// As [`multiply`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn multiply_four(
+    mut sums: __m256i,
+    start: *const i8,
+    offsets: [u32; 4],
+    weights: [__m256i; 4],
+    ones: __m256i,
+) -> __m256i {
+    // SAFETY: reads the codes, which are readable.
+    unsafe {
+        asm!(
+            "vpbroadcastd {products}, dword ptr [{start} + {a}]",
+            "vpbroadcastd {others}, dword ptr [{start} + {b}]",
+            "vpmaddubsw {products}, {products}, {weights_a}",
+            "vpmaddubsw {others}, {others}, {weights_b}",
+            "vpaddw {products}, {products}, {others}",
+            "vpbroadcastd {others}, dword ptr [{start} + {c}]",
+            "vpmaddubsw {others}, {others}, {weights_c}",
+            "vpaddw {products}, {products}, {others}",
+            "vpbroadcastd {others}, dword ptr [{start} + {d}]",
+            "vpmaddubsw {others}, {others}, {weights_d}",
+            "vpaddw {products}, {products}, {others}",
+            "vpmaddwd {products}, {products}, {ones}",
+            "vpaddd {sums}, {sums}, {products}",
+            sums = inout(ymm_reg) sums,
+            products = out(ymm_reg) _,
+            others = out(ymm_reg) _,
+            weights_a = in(ymm_reg) weights[0],
+            weights_b = in(ymm_reg) weights[1],
+            weights_c = in(ymm_reg) weights[2],
+            weights_d = in(ymm_reg) weights[3],
+            ones = in(ymm_reg) ones,
+            start = in(reg) start,
+            a = in(reg) offsets[0] as usize,
+            b = in(reg) offsets[1] as usize,
+            c = in(reg) offsets[2] as usize,
+            d = in(reg) offsets[3] as usize,
             options(pure, readonly, nostack, preserves_flags),
         );
     }

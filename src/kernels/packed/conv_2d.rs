@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Group;
 use super::place::{self, GROUP, Groups};
-use super::{Packing, Place, Runs, fit_together, fitting, winograd};
+use super::{Packing, Place, Runs, Sums, Together, fitting, winograd};
 use crate::kernels::reference::{Add, check_output, check_span, convolved, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
@@ -203,15 +203,22 @@ impl PackedConv2d {
                 let Place { row, input, .. } = Place::of_codes(place);
                 row < down && usize::from(input) + GROUP <= reach
             };
-            let together = groups.together();
-            let (first, others) = groups.places.split_at_checked(together).unwrap_or_default();
-            let alone = others.iter().all(|&place| !Place::of_codes(place).is_together);
-            if !alone || !first.iter().chain(others).all(inside) {
+            let [fours, twos] = groups.together();
+            let together = |at| match at {
+                _ if at < fours => Together::Four,
+                _ if at < fours + twos => Together::Two,
+                _ => Together::One,
+            };
+            let mut places = groups.places.iter().enumerate();
+            let is_in_order = |at, &place| Place::of_codes(place).together == together(at);
+            if !places.all(|(at, place)| inside(place) && is_in_order(at, place)) {
                 return Err(OpError::Parameter { name: "places" });
             }
-            let (first, others) = groups.weights.split_at_checked(together).unwrap_or_default();
+            let (of_fours, others) = groups.weights.split_at_checked(fours).unwrap_or_default();
+            let (of_twos, others) = others.split_at_checked(twos).unwrap_or_default();
             let mut pairs = others.as_flattened().as_chunks().0.iter();
-            if !first.as_chunks().0.iter().all(|[a, b]| fit_together([a, b]))
+            let fit = |set: &[place::Group]| set.iter().fold(Sums::default(), Sums::plus).fit();
+            if !of_fours.chunks_exact(4).chain(of_twos.chunks_exact(2)).all(fit)
                 || !pairs.all(|&pair| fitting(pair.map(i16::from)) == pair)
             {
                 return Err(OpError::Parameter { name: "weights" });

@@ -29,6 +29,6 @@ pub use depthwise_conv_2d::{
     DepthwisePacking, PackedDepthwiseConv2d, is_whole, packed_depthwise_conv_2d,
 };
 pub use packing::{Packing, Runs, complete};
-pub use place::{Place, fit_together, fitting};
+pub use place::{Place, Sums, Together, fitting};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use wide::PARAMETERS;

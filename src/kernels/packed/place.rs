@@ -6,7 +6,8 @@
 //! groups of weights, each with the place of its inputs, which may begin anywhere in a row. A
 //! weight that needs more than 8 bits is in two groups.
 //!
-//! A panel begins with groups two of which are *together*: even the sums of their products fit.
+//! Groups four or two of which follow each other are *together* if even the sums of their products
+//! fit. A panel begins with those that are together by fours, then by twos.
 #![forbid(unsafe_code)]
 
 /// Whether this program knows such panels: firmware for other processors has no use for them.
@@ -31,21 +32,41 @@ pub struct Place {
     pub row: u16,
     /// The first input in what the window sees of the row, what lies between its taps included.
     pub input: u16,
-    /// Whether the group is together with another.
-    pub is_together: bool,
+    /// With how many the group is together.
+    pub together: Together,
 }
 
-/// In the row of a place.
-const TOGETHER: u16 = 1 << 15;
+/// How many groups it takes for their products to be summed in 16 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// The group is alone.
+    One = 1,
+    /// It and another.
+    Two = 2,
+    /// It and three others.
+    Four = 4,
+}
+
+/// In the row of a place: one of two groups, or of four.
+const TWO: u16 = 1 << 15;
+const FOUR: u16 = 1 << 14;
 
 impl Place {
     /// What follows the places of panels that have fewer groups than others.
-    pub const NONE: Self = Self { row: !TOGETHER, input: u16::MAX, is_together: true };
+    pub const NONE: Self = Self { row: FOUR - 1, input: u16::MAX, together: Together::One };
 
-    /// As a panel has it.
+    /// The bits of a panel's number for a place that say which row.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AVX2"))]
+    pub(crate) const ROWS: u16 = FOUR - 1;
+
+    /// As a panel has it; rows are less than 2^14.
     #[must_use]
     pub fn to_codes(self) -> [i8; 4] {
-        let row = if self.is_together { self.row | TOGETHER } else { self.row };
+        let row = match self.together {
+            Together::One => self.row,
+            Together::Two => self.row | TWO,
+            Together::Four => self.row | FOUR,
+        };
         let number = u32::from(row) | u32::from(self.input) << 16;
         number.to_le_bytes().map(u8::cast_signed)
     }
@@ -56,7 +77,12 @@ impl Place {
     pub fn of_codes(codes: [i8; 4]) -> Self {
         let number = u32::from_le_bytes(codes.map(i8::cast_unsigned));
         let (row, input) = (number as u16, (number >> 16) as u16);
-        Self { row: row & !TOGETHER, input, is_together: row & TOGETHER != 0 }
+        let together = match row & (TWO | FOUR) {
+            0 => Together::One,
+            FOUR => Together::Four,
+            _ => Together::Two,
+        };
+        Self { row: row & !(TWO | FOUR), input, together }
     }
 }
 
@@ -77,9 +103,15 @@ pub(crate) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
+    /// Groups of a panel, those included that are none.
+    #[inline]
+    pub(crate) const fn count(panel: &[i8]) -> usize {
+        panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>())
+    }
+
     #[inline]
     pub(crate) fn of(panel: &'a [i8]) -> Self {
-        let count = panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>());
+        let count = Self::count(panel);
         let places = panel.split_at_checked(count * size_of::<[i8; 4]>());
         let (places, weights) = places.unwrap_or_default();
         let mut places = places.as_chunks().0;
@@ -91,23 +123,39 @@ impl<'a> Groups<'a> {
         Self { places, weights: weights.as_chunks().0 }
     }
 
-    /// How many of the first are together two by two.
+    /// How many of the first are together by fours, and of those behind them by twos.
     #[inline]
-    pub(crate) fn together(&self) -> usize {
-        self.places.iter().filter(|&&place| Place::of_codes(place).is_together).count() & !1
+    pub(crate) fn together(&self) -> [usize; 2] {
+        [Together::Four, Together::Two].map(|together| {
+            let are = |&&place: &&[i8; 4]| Place::of_codes(place).together == together;
+            let count = self.places.iter().filter(are).count();
+            count - count % together as usize
+        })
     }
 }
 
-/// Whether the products of two groups can be added in 16 bits.
-#[must_use]
-pub fn fit_together(groups: [&[i8; GROUP * COLUMNS]; 2]) -> bool {
-    let [a, b] = groups.map(|group| group.as_chunks::<2>().0);
-    a.iter().zip(b).all(|([a, b], [c, d])| {
-        let weights = [*a, *b, *c, *d].map(i16::from);
-        let most: i16 = weights.iter().map(|weight| weight.max(&0)).sum();
-        let least: i16 = weights.iter().map(|weight| weight.min(&0)).sum();
-        most <= 128 && least >= -128
-    })
+/// What the weights of some groups that are multiplied in the same 16 bits add up to, those below
+/// zero and those above.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums([[i16; 2]; GROUP * COLUMNS / 2]);
+
+impl Sums {
+    /// With those of a group more.
+    #[must_use]
+    pub fn plus(mut self, group: &[i8; GROUP * COLUMNS]) -> Self {
+        for ([least, most], &pair) in self.0.iter_mut().zip(group.as_chunks::<2>().0) {
+            let [a, b] = pair.map(i16::from);
+            *least = least.saturating_add(a.min(0) + b.min(0));
+            *most = most.saturating_add(a.max(0) + b.max(0));
+        }
+        self
+    }
+
+    /// Whether the products can be added in 16 bits.
+    #[must_use]
+    pub fn fit(&self) -> bool {
+        self.0.iter().all(|&[least, most]| least >= -128 && most <= 128)
+    }
 }
 
 /// Of two adjacent weights as much as fits.
@@ -141,8 +189,13 @@ mod tests {
 
     #[test]
     fn places_survive_their_codes() {
-        let place = |row, input, is_together| Place { row, input, is_together };
-        for place in [place(3, 70, true), place(0, 0x8001, false), Place::NONE] {
+        let place = |row, input, together| Place { row, input, together };
+        for place in [
+            place(3, 70, Together::Two),
+            place(0x3ffe, 7, Together::Four),
+            place(0, 0x8001, Together::One),
+            Place::NONE,
+        ] {
             assert_eq!(Place::of_codes(place.to_codes()), place);
         }
     }

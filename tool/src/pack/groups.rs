@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use pipeit_rt::kernels::packed::{Place, fit_together, fitting};
+use pipeit_rt::kernels::packed::{Place, Sums, Together, fitting};
 
 /// Adjacent inputs of a group.
 const GROUP: usize = 4;
@@ -32,7 +32,7 @@ pub(super) fn grouped(weights: &mut [i16], depth: usize, reach: usize) -> Option
         for (row, inputs) in panel.chunks_mut(reach.max(1)).enumerate() {
             group_row(inputs, row, &mut groups)?;
         }
-        panels.push(two_by_two(groups));
+        panels.push(together(groups));
     }
     let most = panels.iter().map(Vec::len).max()?.next_multiple_of(2);
     let mut packed = Vec::new();
@@ -66,27 +66,46 @@ fn group_row(inputs: &mut [Input], row: usize, groups: &mut Vec<Group>) -> Optio
             }
         }
         let (row, input) = (u16::try_from(row).ok()?, u16::try_from(start).ok()?);
-        groups.push(Group { place: Place { row, input, is_together: false }, weights });
+        groups.push(Group { place: Place { row, input, together: Together::One }, weights });
     }
     Some(())
 }
 
-/// The groups two of which fit together, two by two, then the others.
-fn two_by_two(groups: Vec<Group>) -> Vec<Group> {
-    let (mut together, mut alone) = (Vec::new(), Vec::new());
-    let mut left = VecDeque::from(groups);
-    while let Some(group) = left.pop_front() {
-        let fits = |other: &Group| fit_together([&group.weights, &other.weights]);
-        match left.iter().take(NEAR).position(fits).and_then(|at| left.remove(at)) {
-            Some(other) => together.extend([group, other].map(|mut group| {
-                group.place.is_together = true;
-                group
-            })),
-            None => alone.push(group),
+/// The groups four of which fit together, four by four, then those two of which do, then the others.
+fn together(groups: Vec<Group>) -> Vec<Group> {
+    let (mut sets, mut left) = (Vec::new(), VecDeque::from(groups));
+    for together in [Together::Four, Together::Two] {
+        let mut alone = VecDeque::new();
+        while let Some(group) = left.pop_front() {
+            let Some(others) = partners(&group, &left, together as usize - 1) else {
+                alone.push_back(group);
+                continue;
+            };
+            let others = others.into_iter().rev().filter_map(|at| left.remove(at));
+            for group in others.collect::<Vec<_>>().into_iter().rev().chain([group]) {
+                sets.push(Group { place: Place { together, ..group.place }, ..group });
+            }
+        }
+        left = alone;
+    }
+    sets.extend(left);
+    sets
+}
+
+/// Which `count` of the others, the nearest, fit together with a group.
+fn partners(group: &Group, others: &VecDeque<Group>, count: usize) -> Option<Vec<usize>> {
+    let (mut sums, mut found) = (Sums::default().plus(&group.weights), Vec::new());
+    for (at, other) in others.iter().enumerate().take(NEAR) {
+        let more = sums.plus(&other.weights);
+        if more.fit() {
+            sums = more;
+            found.push(at);
+        }
+        if found.len() == count {
+            return Some(found);
         }
     }
-    together.append(&mut alone);
-    together
+    None
 }
 
 /// How many inputs from `next` on a group at `start` would be the last of.
@@ -146,9 +165,18 @@ mod tests {
                         assert_eq!(fitting(pair.map(i16::from)), *pair);
                     }
                     let places = places.as_chunks().0.iter().map(|&place| Place::of_codes(place));
-                    let together = places.take_while(|place| place.is_together).count();
-                    let pairs = weights.as_chunks().0.get(..together).unwrap().as_chunks().0;
-                    assert!(pairs.iter().all(|[a, b]| fit_together([a, b])));
+                    let mut left: &[[i8; 32]] = weights.as_chunks().0;
+                    let mut together = 0;
+                    for size in [Together::Four, Together::Two] {
+                        let count = places.clone().filter(|place| place.together == size).count();
+                        let (sets, others) = left.split_at(count);
+                        for set in sets.chunks(size as usize) {
+                            assert_eq!(set.len(), size as usize);
+                            assert!(set.iter().fold(Sums::default(), Sums::plus).fit());
+                        }
+                        together += count;
+                        left = others;
+                    }
                     assert!(largest > 20 || together + 1 >= depth / 4, "{together} of {groups}");
                 }
                 if largest == 20 {
