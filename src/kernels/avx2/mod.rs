@@ -55,7 +55,7 @@ unsafe fn packed_conv_2d(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'
     let run = match params.access {
         Access::Winograd => each_group::<Kernel<winograd::Filter>>,
         Access::Widen => each_group::<single::Kernel>,
-        _ => driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 64 << 10 }>,
+        _ => driver::run::<conv_2d::Kernel, { conv_2d::ROWS }, { 128 << 10 }>,
     };
     // SAFETY: the caller's promise.
     unsafe { run(params, weights, io) }

@@ -80,6 +80,7 @@ impl Path {
                 align: 4,
                 offset: 128,
                 saturates: true,
+                scratch: 128 << 10,
                 parameters: wide::PARAMETERS,
                 ..x86
             },
