@@ -116,7 +116,7 @@ impl<'a, const N: usize> Sets<'a, N> {
 struct Panel<'a> {
     fours: Sets<'a, 4>,
     twos: Sets<'a, 2>,
-    others: Sets<'a, 1>,
+    alone: Sets<'a, 1>,
     columns: Columns<'a, 1>,
     /// Its first column.
     first: usize,
@@ -127,7 +127,7 @@ struct Panel<'a> {
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
-#[target_feature(enable = "avx2,popcnt")]
+#[target_feature(enable = "avx2")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let Some(window) = Window::of(job) else { return };
     let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
@@ -138,15 +138,14 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let columns = job.columns.chunks_exact(NUMBERS);
     for (first, (panel, columns)) in (0..).step_by(COLUMNS).zip(panels.zip(columns)) {
         let Some(located) = window.locate(panel, &mut offsets) else { return };
-        let Located { mut offsets, fours, twos } = located;
-        let mut weights = Groups::of(panel).weights;
+        let Located { mut offsets, mut weights, fours, twos } = located;
         let fours = Sets::split(&mut offsets, &mut weights, fours);
         let twos = Sets::split(&mut offsets, &mut weights, twos);
-        let others = offsets.len();
-        let others = Sets::split(&mut offsets, &mut weights, others);
+        let alone = offsets.len();
+        let alone = Sets::split(&mut offsets, &mut weights, alone);
         let Some(columns) = Columns::new(columns) else { return };
         let stored = (job.stored - first).min(COLUMNS);
-        let panel = Panel { fours, twos, others, columns, first, stored };
+        let panel = Panel { fours, twos, alone, columns, first, stored };
         let longer_rows = longer * (least + 1);
         for (rows, range) in [(least + 1, 0..longer_rows), (least, longer_rows..job.rows)] {
             let compute = match rows {
@@ -174,10 +173,11 @@ struct Window {
     last: __m256i,
 }
 
-/// Where the groups of a panel are.
+/// The groups of a panel.
 struct Located<'a> {
     /// Bytes from the first input of a pixel to those of each group.
     offsets: &'a [u32],
+    weights: &'a [Group],
     /// How many groups are together by fours, and how many behind them by twos.
     fours: usize,
     twos: usize,
@@ -201,18 +201,19 @@ impl Window {
     #[target_feature(enable = "avx2")]
     fn locate<'a>(
         &self,
-        panel: &[i8],
+        panel: &'a [i8],
         offsets: &'a mut [MaybeUninit<u32>; MAX_GROUPS as usize],
     ) -> Option<Located<'a>> {
-        let all = Groups::count(panel);
+        let (places, weights) = Groups::parts(panel);
+        let all = places.len();
         let to = offsets.as_chunks_mut::<LANES>().0.iter_mut();
         // Eight places at a time; behind the last there are weights.
-        let from = panel.as_chunks().0.iter().zip(to).take(all.div_ceil(LANES));
+        let eights = panel.as_chunks().0.iter().zip(to).take(all.div_ceil(LANES));
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let no_place = i32::from_le_bytes(Place::NONE.to_codes().map(i8::cast_unsigned));
         let mut counts = [_mm256_setzero_si256(); 3];
         let [fours, twos, none] = &mut counts;
-        for (first, (places, to)) in (0..).step_by(LANES).zip(from) {
+        for (first, (places, to)) in (0..).step_by(LANES).zip(eights) {
             let left = _mm256_set1_epi32(all as i32 - first);
             let places = _mm256_and_si256(load_weights(places), _mm256_cmpgt_epi32(left, lanes));
             let together = _mm256_srli_epi32::<30>(_mm256_slli_epi32::<16>(places));
@@ -232,7 +233,7 @@ impl Window {
         let offsets = offsets.get(..all - none)?;
         // SAFETY: all places have been gone through, or there are more than offsets.
         let offsets = unsafe { offsets.assume_init_ref() };
-        Some(Located { offsets, fours: fours - fours % 4, twos: twos - twos % 2 })
+        Some(Located { offsets, weights, fours: fours - fours % 4, twos: twos - twos % 2 })
     }
 }
 
@@ -298,7 +299,7 @@ unsafe fn part<S: Sequence, const R: usize>(
             sums[r] = unsafe { multiply_two(sums[r], starts[r], offsets, weights, ones) };
         }
     }
-    for (&[offset], weights) in panel.others.iter() {
+    for (&[offset], weights) in panel.alone.iter() {
         let [weights] = load_all(weights);
         for r in 0..R {
             // SAFETY: as above.

@@ -103,24 +103,24 @@ pub(crate) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    /// Groups of a panel, those included that are none.
+    /// The places that a panel has, those included that are none, and weights for each.
     #[inline]
-    pub(crate) const fn count(panel: &[i8]) -> usize {
-        panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>())
+    pub(crate) fn parts(panel: &[i8]) -> (&[[i8; 4]], &[Group]) {
+        let count = panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>());
+        let parts = panel.split_at_checked(count * size_of::<[i8; 4]>());
+        let (places, weights) = parts.unwrap_or_default();
+        (places.as_chunks().0, weights.as_chunks().0)
     }
 
     #[inline]
     pub(crate) fn of(panel: &'a [i8]) -> Self {
-        let count = Self::count(panel);
-        let places = panel.split_at_checked(count * size_of::<[i8; 4]>());
-        let (places, weights) = places.unwrap_or_default();
-        let mut places = places.as_chunks().0;
+        let (mut places, weights) = Self::parts(panel);
         while let Some((&last, others)) = places.split_last()
             && Place::of_codes(last) == Place::NONE
         {
             places = others;
         }
-        Self { places, weights: weights.as_chunks().0 }
+        Self { places, weights }
     }
 
     /// How many of the first are together by fours, and of those behind them by twos.
