@@ -335,7 +335,7 @@ impl Geometry {
             Path::Neon | Path::I8mm => arm(4),
             Path::Dotprod => Self { tile: 20, is_filled: false, ..arm(5) },
             Path::Avx2 => {
-                Self { tile: 48, at_once: [8; 2], is_filled: false, rest: 2, strip: [2, 1] }
+                Self { tile: 192, at_once: [8; 2], is_filled: false, rest: 2, strip: [2, 1] }
             }
             Path::Amx => Self { rest: 15, ..avx512 },
             _ => avx512,

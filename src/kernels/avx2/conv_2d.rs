@@ -284,23 +284,21 @@ unsafe fn part<S: Sequence, const R: usize>(
     let mut sums = [begun::<S>(biases); R];
     let ones = _mm256_set1_epi16(1);
     for (&offsets, weights) in panel.fours.iter() {
-        fetch_ahead::<R>(weights.as_ptr());
-        let weights = load_all(weights);
+        let weights = load_set::<R, _>(weights);
         for r in 0..R {
             // SAFETY: an offset is one of a group inside the rows that the window sees.
             sums[r] = unsafe { multiply_four(sums[r], starts[r], offsets, weights, ones) };
         }
     }
     for (&offsets, weights) in panel.twos.iter() {
-        fetch_ahead::<R>(weights.as_ptr());
-        let weights = load_all(weights);
+        let weights = load_set::<R, _>(weights);
         for r in 0..R {
             // SAFETY: as above.
             sums[r] = unsafe { multiply_two(sums[r], starts[r], offsets, weights, ones) };
         }
     }
     for (&[offset], weights) in panel.alone.iter() {
-        let [weights] = load_all(weights);
+        let [weights] = load_set::<R, _>(weights);
         for r in 0..R {
             // SAFETY: as above.
             sums[r] = unsafe { multiply(sums[r], starts[r], offset, weights, ones) };
@@ -310,21 +308,16 @@ unsafe fn part<S: Sequence, const R: usize>(
     unsafe { finish::<S, R>(sums, job, panel, outputs) };
 }
 
-/// Fetches weights that are needed later, where they come from memory: those of a fully connected
-/// layer.
+/// The weights of a set, of which others are fetched ahead for a single pixel: those of a fully
+/// connected layer come from memory.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fetch_ahead<const R: usize>(weights: *const Group) {
-    if R == 1 {
-        _mm_prefetch::<_MM_HINT_T0>(weights.cast::<i8>().wrapping_add(AHEAD));
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load_all<const N: usize>(weights: &[Group; N]) -> [__m256i; N] {
+fn load_set<const R: usize, const N: usize>(weights: &[Group; N]) -> [__m256i; N] {
     let mut vectors = [_mm256_setzero_si256(); N];
     for i in 0..N {
+        if R == 1 && i % 2 == 0 {
+            _mm_prefetch::<_MM_HINT_T0>(weights[i].as_ptr().wrapping_add(AHEAD));
+        }
         vectors[i] = load_weights(&weights[i]);
     }
     vectors
