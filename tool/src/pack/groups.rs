@@ -81,6 +81,7 @@ fn together(groups: Vec<Group>) -> Vec<Group> {
                 alone.push_back(group);
                 continue;
             };
+            // From the back, so that those in front stay where they are.
             let others = others.into_iter().rev().filter_map(|at| left.remove(at));
             for group in others.collect::<Vec<_>>().into_iter().rev().chain([group]) {
                 sets.push(Group { place: Place { together, ..group.place }, ..group });
