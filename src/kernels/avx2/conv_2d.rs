@@ -16,7 +16,7 @@ use super::requantize::{Codes, Columns, begun, scaled};
 use super::vector::{self, LANES, load_weights};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
-use crate::kernels::packed::place::{COLUMNS, GROUP, Group, Groups, MAX_GROUPS};
+use crate::kernels::packed::place::{COLUMNS, GROUP, GROUP_BYTES, Group, Groups, MAX_GROUPS};
 use crate::kernels::packed::{PARAMETERS, Place, Rounding};
 use crate::kernels::reference::Add;
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
@@ -129,15 +129,15 @@ struct Panel<'a> {
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx2")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
-    let Some(window) = Window::of(job) else { return };
+    let Some(reach) = Reach::of(job) else { return };
     let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
     let parts = job.rows.div_ceil(TOGETHER);
     let (least, longer) = (job.rows / parts, job.rows % parts);
-    let panel = job.params.panel_groups as usize * (size_of::<[i8; 4]>() + size_of::<Group>());
+    let panel = job.params.panel_groups as usize * GROUP_BYTES;
     let panels = job.panels.chunks_exact(panel.max(1));
     let columns = job.columns.chunks_exact(NUMBERS);
     for (first, (panel, columns)) in (0..).step_by(COLUMNS).zip(panels.zip(columns)) {
-        let Some(located) = window.locate(panel, &mut offsets) else { return };
+        let Some(located) = reach.locate(panel, &mut offsets) else { return };
         let Located { mut offsets, mut weights, fours, twos } = located;
         let fours = Sets::split(&mut offsets, &mut weights, fours);
         let twos = Sets::split(&mut offsets, &mut weights, twos);
@@ -164,10 +164,11 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     }
 }
 
-/// What pixels see of their inputs.
-struct Window {
+/// How far the inputs of a pixel go.
+struct Reach {
     /// Bytes from a row to the next.
     step: __m256i,
+    /// The last row.
     last_row: __m256i,
     /// Bytes from the first input in a row to the last group of inputs.
     last: __m256i,
@@ -183,7 +184,7 @@ struct Located<'a> {
     twos: usize,
 }
 
-impl Window {
+impl Reach {
     #[target_feature(enable = "avx2")]
     fn of(job: &Job<'_, ROWS>) -> Option<Self> {
         // The first tap of a row, and the last.
@@ -197,7 +198,7 @@ impl Window {
         })
     }
 
-    /// Finds the groups of a panel, none of them outside the window; None if there are too many.
+    /// Finds the groups of a panel, none of them beyond this; None if there are too many.
     #[target_feature(enable = "avx2")]
     fn locate<'a>(
         &self,

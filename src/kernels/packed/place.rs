@@ -25,6 +25,11 @@ pub(crate) const MAX_GROUPS: u32 = 16 << 10;
 /// The weights of a group: column by column, those of the inputs.
 pub(crate) type Group = [i8; GROUP * COLUMNS];
 
+/// Bytes of a panel for each group: its place and its weights.
+pub(crate) const GROUP_BYTES: usize = PLACE_BYTES + size_of::<Group>();
+
+const PLACE_BYTES: usize = size_of::<[i8; 4]>();
+
 /// Where the inputs of a group are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -88,7 +93,7 @@ impl Place {
 
 /// Numbers of a panel per column if it has so many groups; None if these are odd or too many.
 pub(super) fn depth(groups: u32) -> Option<u32> {
-    let panel = groups.checked_mul((size_of::<[i8; 4]>() + size_of::<Group>()) as u32)?;
+    let panel = groups.checked_mul(GROUP_BYTES as u32)?;
     let is_valid = groups <= MAX_GROUPS && groups.is_multiple_of(2);
     is_valid.then_some(panel / COLUMNS as u32)
 }
@@ -106,8 +111,8 @@ impl<'a> Groups<'a> {
     /// The places that a panel has, those included that are none, and weights for each.
     #[inline]
     pub(crate) fn parts(panel: &[i8]) -> (&[[i8; 4]], &[Group]) {
-        let count = panel.len() / (size_of::<[i8; 4]>() + size_of::<Group>());
-        let parts = panel.split_at_checked(count * size_of::<[i8; 4]>());
+        let count = panel.len() / GROUP_BYTES;
+        let parts = panel.split_at_checked(count * PLACE_BYTES);
         let (places, weights) = parts.unwrap_or_default();
         (places.as_chunks().0, weights.as_chunks().0)
     }
