@@ -602,7 +602,9 @@ impl Conv<'_> {
         let Self { layer, groups, columns, .. } = *self;
         let tiles =
             self.rows.div_ceil(winograd::OUTPUTS) * layer.output[1].div_ceil(winograd::OUTPUTS);
-        let products = tiles * winograd::POSITIONS * channels;
+        let [h, w] = [self.rows, layer.output[1]].map(|n| n as u32);
+        let multiplications = winograd::multiplications(Hwc { h, w, c: 1 }) as usize;
+        let products = multiplications * channels;
         // Columns whose sums are in registers at once; how many of its products a multiplication
         // takes, and of its outputs a sum, in halves.
         let (at_once, [slower, scaled]) = match path {
@@ -610,7 +612,7 @@ impl Conv<'_> {
             _ => (64, [4, 3]),
         };
         let columns = columns.next_multiple_of(16);
-        let parts = tiles.div_ceil(6) * columns.div_ceil(at_once) * winograd::POSITIONS;
+        let parts = multiplications.div_ceil(6) * columns.div_ceil(at_once);
         let sums = tiles * winograd::OUTPUTS * winograd::OUTPUTS * columns;
         let macs = products * columns * slower / 2;
         let all = [0, macs, products, parts, 0, sums * scaled / 2, products, 0];

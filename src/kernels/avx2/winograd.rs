@@ -35,9 +35,14 @@ impl Filtering for Filter {
     const PANELS: usize = PANELS;
     const ADD: kernels::Kernel<Add> = super::add;
 
-    unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize) {
+    unsafe fn transform(
+        pixels: &[*const i8; POSITIONS],
+        tiles: &Tiles,
+        tile: usize,
+        short: [bool; 2],
+    ) {
         // SAFETY: the caller's promise.
-        unsafe { transform(pixels, tiles, tile) }
+        unsafe { transform(pixels, tiles, tile, short) }
     }
 
     unsafe fn multiply<S: Sequence>(
@@ -91,13 +96,18 @@ struct Panel<'a> {
     stored: usize,
 }
 
-/// Transforms the tile of `pixels` to be the one at `tile`.
+/// See [`Filtering::transform`].
 ///
 /// # Safety
 ///
-/// The channels of all pixels are readable, and there is room for the tile.
+/// As there.
 #[target_feature(enable = "avx2")]
-unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize) {
+unsafe fn transform(
+    pixels: &[*const i8; POSITIONS],
+    tiles: &Tiles,
+    tile: usize,
+    [down, across]: [bool; 2],
+) {
     for channel in (0..tiles.channels()).step_by(CHANNELS as usize) {
         let mut halfway = [[_mm256_setzero_si256(); INPUTS]; INPUTS];
         for column in 0..INPUTS {
@@ -107,11 +117,11 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
                 // SAFETY: 16 channels of a pixel.
                 codes[row] = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(from.cast()) });
             }
-            halfway[column] = spread(codes);
+            halfway[column] = spread(codes, down);
         }
         for row in 0..INPUTS {
             let [a, b, c, d, e, f] = halfway;
-            let numbers = spread([a[row], b[row], c[row], d[row], e[row], f[row]]);
+            let numbers = spread([a[row], b[row], c[row], d[row], e[row], f[row]], across);
             for column in 0..INPUTS {
                 let to = tiles.at(INPUTS * row + column, tile).wrapping_add(channel);
                 // SAFETY: the caller's promise.
@@ -121,12 +131,16 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
     }
 }
 
-/// See [`winograd::spread`].
+/// See [`winograd::spread`] and [`winograd::spread_short`].
 #[inline]
 #[target_feature(enable = "avx2")]
-fn spread(column: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
+fn spread(column: [__m256i; INPUTS], short: bool) -> [__m256i; INPUTS] {
     let (plus, minus) = (|a, b| _mm256_add_epi16(a, b), |a, b| _mm256_sub_epi16(a, b));
-    winograd::spread(column, plus, minus, |a| _mm256_slli_epi16::<2>(a))
+    if short {
+        winograd::spread_short(column, plus, minus, _mm256_setzero_si256())
+    } else {
+        winograd::spread(column, plus, minus, |a| _mm256_slli_epi16::<2>(a))
+    }
 }
 
 /// Multiplies all tiles with the panels.
@@ -138,16 +152,18 @@ fn spread(column: [__m256i; INPUTS]) -> [__m256i; INPUTS] {
 unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[Pairs]; PANELS]) {
     let channels = tiles.channels();
     let pairs = channels / 2;
-    let parts = tiles.count().div_ceil(TOGETHER);
-    let (least, longer) = (tiles.count() / parts, tiles.count() % parts);
     let [a, b] = panels.map(|panel| panel.chunks_exact(pairs));
     for (position, (a, b)) in a.zip(b).take(POSITIONS).enumerate() {
-        let mut first = 0;
-        for i in 0..parts {
-            let count = least + usize::from(i < longer);
-            let numbers = tiles.at(position, first);
-            let Some(products) = products.get_mut(first..first + count) else { return };
-            let part = match count {
+        let here = tiles.at_position(position);
+        let Some((before, others)) = products.split_at_mut_checked(here.start) else { return };
+        let Some(behind) = others.get_mut(here.len()..tiles.count() - here.start) else { return };
+        for products in before.iter_mut().chain(behind) {
+            products[position].write([_mm256_setzero_si256(); PANELS]);
+        }
+        for tiles_here in winograd::parts(here, TOGETHER) {
+            let numbers = tiles.at(position, tiles_here.start);
+            let Some(products) = products.get_mut(tiles_here) else { return };
+            let part = match products.len() {
                 1 => part::<1>,
                 2 => part::<2>,
                 3 => part::<3>,
@@ -157,7 +173,6 @@ unsafe fn multiply(products: &mut [Products; TILES], tiles: &Tiles, panels: [&[P
             };
             // SAFETY: the caller's promise.
             unsafe { part(products, position, numbers, channels, [a, b]) };
-            first += count;
         }
     }
 }
@@ -263,7 +278,7 @@ unsafe fn finish<S: Sequence>(
     let [biases] = panel.columns.row::<BIAS>();
     let (biases, by_9) = (begun::<S>(biases), _mm256_set1_epi32(BY_9));
     let codes = Codes::new(params.output);
-    for row in 0..OUTPUTS {
+    for row in (0..OUTPUTS).filter(|&row| outputs[row][0].is_some()) {
         let [a, b, c, d, e, f] = halfway;
         let mut sums = gathered([a[row], b[row], c[row], d[row], e[row], f[row]]);
         for column in 0..OUTPUTS {

@@ -38,9 +38,14 @@ impl Filtering for Filter {
     const PANELS: usize = PANELS;
     const ADD: kernels::Kernel<Add> = super::add;
 
-    unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize) {
+    unsafe fn transform(
+        pixels: &[*const i8; POSITIONS],
+        tiles: &Tiles,
+        tile: usize,
+        short: [bool; 2],
+    ) {
         // SAFETY: the caller's promise.
-        unsafe { transform(pixels, tiles, tile) }
+        unsafe { transform(pixels, tiles, tile, short) }
     }
 
     unsafe fn multiply<S: Sequence>(
@@ -102,7 +107,12 @@ struct Panel<'a> {
 ///
 /// As there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize) {
+unsafe fn transform(
+    pixels: &[*const i8; POSITIONS],
+    tiles: &Tiles,
+    tile: usize,
+    [down, across]: [bool; 2],
+) {
     // Positions are gone through one by one: the compiler would compute all places beforehand.
     let (first_place, step) = (tiles.at(0, tile), tiles.at(1, 0).addr() - tiles.at(0, 0).addr());
     for channel in (0..tiles.channels()).step_by(WIDE) {
@@ -118,10 +128,10 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
                 codes[row] =
                     _mm512_cvtepi8_epi16(unsafe { _mm256_maskz_loadu_epi8(present, from) });
             }
-            halfway[column] = spread(codes);
+            halfway[column] = spread(codes, down);
         });
         unrolled!(row < INPUTS, {
-            let numbers = spread(halfway.map(|column| column[row]));
+            let numbers = spread(halfway.map(|column| column[row]), across);
             for column in 0..INPUTS {
                 let to = first_place.wrapping_byte_add(place);
                 place = counted(place.wrapping_add(step));
@@ -133,12 +143,16 @@ unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize)
     }
 }
 
-/// See [`winograd::spread`].
+/// See [`winograd::spread`] and [`winograd::spread_short`].
 #[inline]
 #[target_feature(enable = "avx512bw")]
-fn spread(column: [__m512i; INPUTS]) -> [__m512i; INPUTS] {
+fn spread(column: [__m512i; INPUTS], short: bool) -> [__m512i; INPUTS] {
     let (plus, minus) = (|a, b| _mm512_add_epi16(a, b), |a, b| _mm512_sub_epi16(a, b));
-    winograd::spread(column, plus, minus, |a| _mm512_slli_epi16::<2>(a))
+    if short {
+        winograd::spread_short(column, plus, minus, _mm512_setzero_si512())
+    } else {
+        winograd::spread(column, plus, minus, |a| _mm512_slli_epi16::<2>(a))
+    }
 }
 
 /// Multiplies all tiles with the panels of `weights`.
@@ -155,7 +169,6 @@ unsafe fn multiply<const V: usize>(
     let pairs = tiles.channels() / 2;
     // Of more, the places of the numbers do not fit into the registers.
     let most = if V > 3 { 6 } else { 8 };
-    let parts = tiles.count().div_ceil(most);
     for position in 0..POSITIONS {
         let mut panels: [&[Pairs]; V] = [&[]; V];
         for (v, panel) in panels.iter_mut().enumerate() {
@@ -163,10 +176,18 @@ unsafe fn multiply<const V: usize>(
             let Some(here) = weights.get(start..start + pairs) else { return };
             *panel = here;
         }
-        for i in 0..parts {
-            let (start, end) = (tiles.count() * i / parts, tiles.count() * (i + 1) / parts);
-            let Some(products) = products.get_mut(start..end) else { return };
-            let part = match end - start {
+        let here = tiles.at_position(position);
+        let Some((before, others)) = products.split_at_mut_checked(here.start) else { return };
+        let Some(behind) = others.get_mut(here.len()..tiles.count() - here.start) else { return };
+        for products in before.iter_mut().chain(behind) {
+            for v in 0..V {
+                products[v][position].write(_mm512_setzero_si512());
+            }
+        }
+        for tiles_here in winograd::parts(here, most) {
+            let start = tiles_here.start;
+            let Some(products) = products.get_mut(tiles_here) else { return };
+            let part = match products.len() {
                 1 => part::<1, V>,
                 2 => part::<2, V>,
                 3 => part::<3, V>,
@@ -255,18 +276,20 @@ unsafe fn finish<S: Sequence>(
     let by_9 = _mm512_set1_epi32(BY_9);
     let codes = Codes::<1>::new(params.output);
     unrolled!(row < OUTPUTS, {
-        let mut sums = gathered(halfway.map(|column| column[row]));
-        for column in 0..OUTPUTS {
-            let sum = _mm512_mullo_epi32(sums[column], by_9);
-            let shift = _mm_cvtsi32_si128(halvings(row, column));
-            sums[column] = _mm512_add_epi32(_mm512_sra_epi32(sum, shift), biases);
-        }
-        let steps = scaled::<S, OUTPUTS>(sums, params.rounding, panel.columns);
-        for (codes, to) in codes.rows(steps).into_iter().zip(outputs[row]) {
-            if let Some(to) = to {
-                let to = to.wrapping_add(panel.channel);
-                // SAFETY: the caller's promise.
-                unsafe { _mm_mask_storeu_epi8(to, panel.stored, codes) };
+        if outputs[row][0].is_some() {
+            let mut sums = gathered(halfway.map(|column| column[row]));
+            for column in 0..OUTPUTS {
+                let sum = _mm512_mullo_epi32(sums[column], by_9);
+                let shift = _mm_cvtsi32_si128(halvings(row, column));
+                sums[column] = _mm512_add_epi32(_mm512_sra_epi32(sum, shift), biases);
+            }
+            let steps = scaled::<S, OUTPUTS>(sums, params.rounding, panel.columns);
+            for (codes, to) in codes.rows(steps).into_iter().zip(outputs[row]) {
+                if let Some(to) = to {
+                    let to = to.wrapping_add(panel.channel);
+                    // SAFETY: the caller's promise.
+                    unsafe { _mm_mask_storeu_epi8(to, panel.stored, codes) };
+                }
             }
         }
     });

@@ -17,6 +17,19 @@
 //! So the outputs come out 576 times as large as they should: modulo 2^32 the factor 9 is divided by
 //! [multiplying](BY_9), and the other, 64, by shifting. That is exact while they
 //! [fit](is_exact) 26 bits, whatever overflows before.
+//!
+//! Tiles at the edges of an output may have less of it, for which fewer products do. Without the
+//! last row of `Aᵀ` nothing is made of the sixth row of `Bᵀ d`. Two outputs are the first and the
+//! last row of `Aᵀ M` if `Bᵀ` is another, and the same filters serve:
+//!
+//! ```text
+//! 4  0 -4  0  0  0
+//! 0 -3 -3  0  0  0
+//! 0  3 -3  0  0  0
+//! 0  0  0  0  0  0
+//! 0  0  0  0  0  0
+//! 0 -1  0  1  0  0
+//! ```
 #![forbid(unsafe_code)]
 
 use crate::kernels::Path;
@@ -30,6 +43,41 @@ pub(crate) const INPUTS: usize = 6;
 
 /// Products of a tile.
 pub const POSITIONS: usize = INPUTS * INPUTS;
+
+/// Whether `outputs` of a tile along an axis are few enough for the other `Bᵀ`.
+pub(crate) const fn is_short(outputs: usize) -> bool {
+    outputs <= 2
+}
+
+/// Bit by bit, which of the positions along an axis 1 to 4 outputs are made of.
+const fn positions(outputs: usize) -> u8 {
+    match outputs {
+        1 => 0b00_0111,
+        2 => 0b10_0111,
+        3 => 0b01_1111,
+        _ => 0b11_1111,
+    }
+}
+
+/// Whether outputs of a tile, so many down and across, are made of the product at `position`.
+pub(crate) const fn is_needed([down, across]: [usize; 2], position: usize) -> bool {
+    let needed =
+        (positions(down) >> (position / INPUTS)) & (positions(across) >> (position % INPUTS));
+    needed & 1 == 1
+}
+
+/// The products that an output is made of, per input and column.
+#[must_use]
+pub fn multiplications(output: Hwc) -> u64 {
+    let [down, across] = [output.h, output.w].map(|n| {
+        let rest = match n % OUTPUTS as u32 {
+            0 => 0,
+            rest => positions(rest as usize).count_ones(),
+        };
+        u64::from(n / OUTPUTS as u32) * INPUTS as u64 + u64::from(rest)
+    });
+    down * across
+}
 
 /// The inverse of 9 modulo 2^32.
 pub const BY_9: i32 = 954_437_177;
@@ -58,7 +106,8 @@ pub fn pays(path: Path, channels: u32, output: Hwc) -> bool {
     let [inputs, outputs] = [channels, output.c].map(u64::from);
     let pixels = u64::from(output.h) * u64::from(output.w);
     let tiles = u64::from(output.h.div_ceil(4)) * u64::from(output.w.div_ceil(4));
-    let products = POSITIONS as u64 * inputs * outputs;
+    let weights = POSITIONS as u64 * inputs * outputs;
+    let products = multiplications(output) * inputs * outputs;
     // Weights are read for some tiles at a time.
     let times = tiles.div_ceil(24);
     match path {
@@ -66,23 +115,23 @@ pub fn pays(path: Path, channels: u32, output: Hwc) -> bool {
         Path::Avx2 => {
             // 8 products in one.
             let directly = 9 * inputs * outputs * pixels / 8;
-            // For the 16 outputs of a tile: 32 products in 6, 16 inputs transformed in 400, and 8
-            // sums in 500.
-            let tile = products * 6 / 32 + 25 * inputs + 60 * outputs;
-            // Weights of two bytes come from beyond the second-level cache.
-            tile * tiles + times * products * 4 / 5 < directly
+            // For the 16 outputs of a tile: 16 inputs transformed in 400, and 8 sums in 500.
+            let tile = 25 * inputs + 60 * outputs;
+            // 32 products in 6; weights of two bytes come from beyond the second-level cache.
+            products * 6 / 32 + tile * tiles + times * weights * 4 / 5 < directly
         }
         // Cycles of a core that executes one such instruction in each.
         Path::Avx512Vnni => {
             // 64 products in one, and 16 sums in 7.
             let directly = (9 * inputs * outputs / 64 + 7 * outputs / 16) * pixels;
-            // For the 16 outputs of a tile: 32 products in one, but for what the rest takes; 32
-            // inputs transformed in 160, and 16 sums in 224.
-            let tile = products * 10 / (9 * 32) + 5 * inputs + 14 * outputs + 500;
+            // For the 16 outputs of a tile: 32 inputs transformed in 160, and 16 sums in 224.
+            let tile = 5 * inputs + 14 * outputs + 500;
+            // 32 products in one, but for what the rest takes.
+            let multiplied = products * 10 / (9 * 32);
             // Lines of weights from beyond the second-level cache, if not multiplied with many tiles
             // meanwhile, are waited for.
-            let wait = if products < 1 << 18 { 1 } else { 8 - tiles.min(7) };
-            tile * tiles + times * products / 32 * wait < directly
+            let wait = if weights < 1 << 18 { 1 } else { 8 - tiles.min(7) };
+            multiplied + tile * tiles + times * weights / 32 * wait < directly
         }
         _ => false,
     }

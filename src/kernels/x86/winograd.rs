@@ -6,13 +6,14 @@
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use super::Sequence;
 use super::group::GroupKernel;
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::winograd::{
-    CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS,
+    CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, is_needed, is_short,
 };
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
 use crate::kernels::reference::Add;
@@ -58,6 +59,26 @@ pub(in crate::kernels) fn spread<V: Copy>(
     ]
 }
 
+/// The `Bᵀ` of [short](is_short) tiles times a column, as [`spread`].
+#[inline(always)]
+pub(in crate::kernels) fn spread_short<V: Copy>(
+    [a, b, c, d, ..]: [V; INPUTS],
+    plus: impl Fn(V, V) -> V,
+    minus: impl Fn(V, V) -> V,
+    zero: V,
+) -> [V; INPUTS] {
+    let twice = |a| plus(a, a);
+    let threefold = |a| plus(twice(a), a);
+    [
+        twice(twice(minus(a, c))),
+        minus(zero, threefold(plus(b, c))),
+        threefold(minus(b, c)),
+        zero,
+        zero,
+        minus(d, b),
+    ]
+}
+
 /// `Aᵀ`, [halved](halvings), times a column, as [`spread`].
 #[inline(always)]
 pub(in crate::kernels) fn gathered<V: Copy>(
@@ -88,14 +109,20 @@ pub(in crate::kernels) trait Filtering {
     /// The path's ADD, for residuals.
     const ADD: kernels::Kernel<Add>;
 
-    /// Transforms the tile of `pixels` to be the one at `tile`.
+    /// Transforms the tile of `pixels` to be the one at `tile`, which is [short](is_short) down or
+    /// across, or neither.
     ///
     /// # Safety
     ///
     /// The core can execute the path's instructions; the channels of all pixels are readable, and
     /// there is room for the tile. Those at later places are transformed after it, for it may write
     /// over the beginning of the next.
-    unsafe fn transform(pixels: &[*const i8; POSITIONS], tiles: &Tiles, tile: usize);
+    unsafe fn transform(
+        pixels: &[*const i8; POSITIONS],
+        tiles: &Tiles,
+        tile: usize,
+        short: [bool; 2],
+    );
 
     /// Multiplies all tiles with up to [`PANELS`](Self::PANELS) panels and makes their outputs.
     ///
@@ -111,7 +138,7 @@ pub(in crate::kernels) trait Filtering {
     );
 }
 
-/// Where the outputs of a tile go; none behind the edges.
+/// Where what is made of a tile goes; none where there is no output.
 pub(in crate::kernels) type Outputs = [[Option<*mut i8>; OUTPUTS]; OUTPUTS];
 
 /// The kernel of [`Access::Winograd`](crate::kernels::packed::Access).
@@ -159,15 +186,16 @@ impl<F: Filtering> GroupKernel for Kernel<F> {
         let (mut first, mut added) = (0, output.rows().start);
         for i in 0..parts {
             let count = all / parts + usize::from(i < all % parts);
-            let tiles = Tiles { numbers: scratch, count, channels: c };
-            for tile in 0..count {
-                let pixels = grid.inputs(first + tile, padding.as_ptr());
+            let (places, ends) = grid.batch(first..first + count);
+            let tiles = Tiles { numbers: scratch, count, channels: c, ends, rest: grid.rest() };
+            for (tile, &place) in places.iter().enumerate().take(count) {
+                let (pixels, size) = (grid.inputs(place, padding.as_ptr()), grid.size(place));
                 // SAFETY: `c` codes of each pixel are readable; there is room for `count` tiles.
-                unsafe { F::transform(&pixels, &tiles, tile) };
+                unsafe { F::transform(&pixels, &tiles, tile, size.map(is_short)) };
             }
             for panels in share.clone().step_by(F::PANELS * F::COLUMNS).map(share_of) {
                 let Some(panels) = panels else { return };
-                let outputs = |tile| grid.outputs(first + tile);
+                let outputs = |tile| grid.outputs(places[tile % TILES]);
                 // SAFETY: all tiles have been transformed, panels are taken whole, and the outputs are
                 // of this core's share.
                 unsafe { F::multiply::<S>(params, &tiles, &panels, outputs) };
@@ -201,9 +229,25 @@ pub(in crate::kernels) struct Tiles {
     numbers: *mut i16,
     count: usize,
     channels: usize,
+    /// The ends of the first three kinds of tiles in [`Grid::batch`].
+    ends: [usize; 3],
+    /// Outputs of those at the edges.
+    rest: [usize; 2],
 }
 
 impl Tiles {
+    /// Those that are to be multiplied at a position: the products of all others are zero.
+    pub(in crate::kernels) const fn at_position(&self, position: usize) -> Range<usize> {
+        let (ends, [down, across]) = (self.ends, self.rest);
+        let is_down = is_needed([down, OUTPUTS], position);
+        match (is_down, is_needed([OUTPUTS, across], position)) {
+            (true, true) => 0..self.count,
+            (true, false) => 0..ends[1],
+            (false, true) => ends[0]..ends[2],
+            (false, false) => ends[0]..ends[1],
+        }
+    }
+
     /// How many there are, at least 1.
     pub(in crate::kernels) const fn count(&self) -> usize {
         self.count
@@ -221,6 +265,25 @@ impl Tiles {
         let step = self.count * self.channels + GAP;
         self.numbers.wrapping_add(position * step + tile * self.channels)
     }
+}
+
+/// `tiles` in parts of up to `most`, of which the last two are alike.
+#[inline]
+pub(in crate::kernels) fn parts(
+    mut tiles: Range<usize>,
+    most: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    core::iter::from_fn(move || {
+        let count = match tiles.len() {
+            0 => return None,
+            all if all <= most => all,
+            all if all <= 2 * most => all.div_ceil(2),
+            _ => most,
+        };
+        let start = tiles.start;
+        tiles.start += count;
+        Some(start..tiles.start)
+    })
 }
 
 /// The tiles of a share: each makes four by four outputs.
@@ -294,15 +357,59 @@ impl Grid {
         pixels
     }
 
+    /// How many outputs the last tiles down and across have.
+    fn rest(&self) -> [usize; 2] {
+        self.outputs.map(|n| (n - 1) % OUTPUTS + 1)
+    }
+
+    /// Tiles in an order in which those are adjacent that are needed at a position: those that lack
+    /// outputs below, neither, to the right, both. Where each kind ends, but for the last.
+    fn batch(&self, tiles: Range<usize>) -> ([usize; TILES], [usize; 3]) {
+        let kind = |tile: usize| match self.size(tile).map(|n| n < OUTPUTS) {
+            [true, false] => 0,
+            [false, false] => 1,
+            [false, true] => 2,
+            [true, true] => 3,
+        };
+        let mut ends = [0; 4];
+        for tile in tiles.clone() {
+            ends[kind(tile)] += 1;
+        }
+        for kind in 1..4 {
+            ends[kind] += ends[kind - 1];
+        }
+        let (mut places, mut next) = ([0; TILES], ends);
+        for tile in tiles.rev() {
+            let next = &mut next[kind(tile)];
+            *next -= 1;
+            places[*next] = tile;
+        }
+        let [ends @ .., _] = ends;
+        (places, ends)
+    }
+
+    /// How many outputs of a tile there are, down and across.
+    fn size(&self, tile: usize) -> [usize; 2] {
+        let [y, x] = self.place(tile);
+        [self.outputs[0] - y, self.outputs[1] - x].map(|rest| rest.min(OUTPUTS))
+    }
+
     fn outputs(&self, tile: usize) -> Outputs {
         let [y, x] = self.place(tile);
+        let [down, across] = self.size(tile);
         let mut outputs = [[None; OUTPUTS]; OUTPUTS];
-        for (y, row) in (y..self.outputs[0]).zip(&mut outputs) {
+        for (row, y) in made(&mut outputs, down).zip(y..) {
             let first = self.output.wrapping_add(y * self.output_steps[0]);
-            for (x, output) in (x..self.outputs[1]).zip(row) {
+            for (output, x) in made(row, across).zip(x..) {
                 *output = Some(first.wrapping_add(x * self.output_steps[1]));
             }
         }
         outputs
     }
+}
+
+/// Those of what belongs to the rows of `Aᵀ` that make so many outputs.
+fn made<T>(rows: &mut [T; OUTPUTS], outputs: usize) -> impl Iterator<Item = &mut T> {
+    let step = if is_short(outputs) { OUTPUTS - 1 } else { 1 };
+    rows.iter_mut().step_by(step).take(outputs)
 }
