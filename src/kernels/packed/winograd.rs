@@ -265,6 +265,28 @@ mod tests {
         })
     }
 
+    /// What a tile and a filter make with this `Bᵀ`, and what each output should be, as if there
+    /// were so many channels that products overflow.
+    fn outputs(from: [[i32; 6]; 6], seed: i32) -> ([[i32; 4]; 4], impl Fn(usize, usize) -> i32) {
+        const TO: [[i32; 6]; 4] =
+            [[2, 4, 4, 1, 1, 0], [0, 4, -4, 2, -2, 0], [0, 4, 4, 4, 4, 0], [0, 4, -4, 8, -8, 8]];
+        const MANY: i32 = 150;
+        let filter = filter(seed);
+        let input: [[i32; 6]; 6] = core::array::from_fn(|y| {
+            core::array::from_fn(|x| ((y as i32 * 31 + x as i32 * 7 + seed) * 77) % 128)
+        });
+        let (tile, filters) = (both(from, input), transformed(filter));
+        let products = core::array::from_fn(|y| {
+            core::array::from_fn(|x| tile[y][x].wrapping_mul(filters[6 * y + x].into()))
+        });
+        let output = |sum: i32| sum.wrapping_mul(MANY).wrapping_mul(BY_9) >> HALVINGS;
+        let expected = move |y: usize, x: usize| {
+            let taps = (0..9).map(|k| input[y + k / 3][x + k % 3] * i32::from(filter[k]));
+            taps.sum::<i32>() * MANY
+        };
+        (both(TO, products).map(|row| row.map(output)), expected)
+    }
+
     #[test]
     fn outputs_come_out_576_times_as_large() {
         let from = [
@@ -275,27 +297,35 @@ mod tests {
             [0, 2, -1, -2, 1, 0],
             [0, 4, 0, -5, 0, 1],
         ];
-        let to =
-            [[2, 4, 4, 1, 1, 0], [0, 4, -4, 2, -2, 0], [0, 4, 4, 4, 4, 0], [0, 4, -4, 8, -8, 8]];
         for seed in 0..100 {
-            let filter = filter(seed);
-            let input: [[i32; 6]; 6] = core::array::from_fn(|y| {
-                core::array::from_fn(|x| ((y as i32 * 31 + x as i32 * 7 + seed) * 77) % 128)
-            });
-            let (tile, filters) = (both(from, input), transformed(filter));
-            let products = core::array::from_fn(|y| {
-                core::array::from_fn(|x| tile[y][x].wrapping_mul(filters[6 * y + x].into()))
-            });
-            // As if there were so many channels that the products overflow.
-            let many = 150;
-            let sums = both(to, products).map(|row| row.map(|sum| sum.wrapping_mul(many)));
-            for (y, row) in sums.into_iter().enumerate() {
-                for (x, sum) in row.into_iter().enumerate() {
-                    let taps = (0..9).map(|k| input[y + k / 3][x + k % 3] * i32::from(filter[k]));
-                    let expected = taps.sum::<i32>() * many;
-                    assert_eq!(sum.wrapping_mul(BY_9) >> HALVINGS, expected);
-                }
+            let (outputs, expected) = outputs(from, seed);
+            for (y, x) in (0..4).flat_map(|y| (0..4).map(move |x| (y, x))) {
+                assert_eq!(outputs[y][x], expected(y, x), "{y} {x}");
             }
         }
+    }
+
+    #[test]
+    fn two_outputs_are_the_first_and_the_last() {
+        let from = [
+            [4, 0, -4, 0, 0, 0],
+            [0, -3, -3, 0, 0, 0],
+            [0, 3, -3, 0, 0, 0],
+            [0; 6],
+            [0; 6],
+            [0, -1, 0, 1, 0, 0],
+        ];
+        for seed in 0..100 {
+            let (outputs, expected) = outputs(from, seed);
+            for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                assert_eq!(outputs[3 * y][3 * x], expected(y, x), "{y} {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_an_image_takes_fewer_multiplications() {
+        let image = |n| multiplications(Hwc { h: n, w: n, c: 1 });
+        assert_eq!([1, 2, 3, 4, 13, 14].map(image), [9, 16, 25, 36, 21 * 21, 22 * 22]);
     }
 }
