@@ -122,6 +122,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     shape("squeezenet", Kind::AveragePool, 13, 1000, [13, 1, 0]),
     shape("resnet50", Kind::Mean, 7, 2048, [1, 1, 0]),
     shape("resnet50", Kind::Add, 56, 256, [1, 1, 0]),
+    shape("resnet8", Kind::Add, 32, 16, [1, 1, 0]),
     shape("efficientnet", Kind::Scale, 28, 240, [1, 1, 0]),
     shape("efficientnet", Kind::Lookup, 28, 240, [1, 1, 0]),
     shape("resnet50", Kind::Softmax, 1, 1000, [1, 1, 0]),
@@ -162,7 +163,9 @@ impl Shape {
         let output = Output { zero_point: 3, min: -128, max: 127 };
         let (mut inputs, clamp) = (vec![input], (-128, 127));
         let multiplier = Multiplier { mantissa: 0x5000_0000, shift: -9 };
-        let term = Term { zero_point: 3, multiplier: Multiplier { shift: -1, ..multiplier } };
+        // Of as many bits as those of networks: sums are seldom next to where their step changes.
+        let terms = [0x5A82_799A, 0x4C1B_F829]
+            .map(|mantissa| Term { zero_point: 3, multiplier: Multiplier { mantissa, shift: -1 } });
         let (op, hwc) = match kind {
             Kind::Conv(c) | Kind::FullyConnected(c) => {
                 let mut conv = PackedConv2d {
@@ -250,7 +253,7 @@ impl Shape {
             Kind::Add => {
                 inputs.push(input);
                 let multiplier = Multiplier { shift: -18, ..multiplier };
-                (Op::Add(Add { terms: [term; 2], multiplier, output }), input)
+                (Op::Add(Add { terms, multiplier, output }), input)
             }
             Kind::Scale => {
                 inputs.push(Hwc { h: 1, w: 1, ..input });

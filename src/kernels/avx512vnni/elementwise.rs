@@ -6,7 +6,7 @@
 use core::arch::x86_64::*;
 
 use super::requantize::{Codes, Fast, double, moved};
-use super::vector::{BYTES, LANES, first, flip, widen};
+use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::Io;
 use crate::kernels::packed::driver::Job;
 use crate::kernels::reference::{Add, Mul};
@@ -112,11 +112,13 @@ impl Exact {
     }
 }
 
-/// [`NearSum`] in registers, of pairs of codes that are moved up by 128.
+/// [`NearSum`] in registers.
 struct Near<'a> {
     params: &'a Add,
-    /// The factors' upper and lower 16 bits, these signed.
-    factors: [__m512i; 2],
+    /// The factors without their lowest eight bits, each of 16 bits.
+    factors: __m512i,
+    /// These bits, where the codes are in [`pairs`].
+    lowest: __m512i,
     constant: __m512i,
     bits: __m128i,
     decisive: __m512i,
@@ -127,18 +129,12 @@ impl<'a> Near<'a> {
     #[target_feature(enable = "avx512f")]
     fn of(params: &'a Add) -> Option<Self> {
         NearSum::of(params).map(|sum| {
-            let [a, b] = sum.factors;
-            let low = sum.factors.map(|factor| factor as i16);
-            let high = sum.factors.map(|factor| (factor.wrapping_add(1 << 15) >> 16) as i16);
-            let pair = |[a, b]: [i16; 2]| {
-                _mm512_set1_epi32(i32::from(b) << 16 | i32::from(a.cast_unsigned()))
-            };
+            let pair = |[a, b]: [i32; 2]| _mm512_set1_epi32(b << 16 | (a & 0xFFFF));
             Self {
                 params,
-                factors: [pair(high), pair(low)],
-                constant: _mm512_set1_epi32(
-                    sum.constant.wrapping_sub(a.wrapping_add(b).wrapping_mul(128)),
-                ),
+                factors: pair(sum.factors.map(|factor| factor >> 8)),
+                lowest: pair(sum.factors.map(|factor| (factor & 0xFF) << 8)),
+                constant: _mm512_set1_epi32(sum.constant),
                 bits: _mm_cvtsi32_si128(sum.bits.into()),
                 decisive: _mm512_set1_epi32(sum.decisive),
                 codes: Codes::new(params.output),
@@ -179,9 +175,8 @@ impl<'a> Near<'a> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn steps(&self, pairs: __m512i) -> (__m512i, __mmask16) {
-        let [high, low] = self.factors;
-        let high = _mm512_slli_epi32::<16>(_mm512_madd_epi16(pairs, high));
-        let sum = _mm512_add_epi32(_mm512_dpwssd_epi32(self.constant, pairs, low), high);
+        let sum = _mm512_dpwssd_epi32(self.constant, pairs, self.factors);
+        let sum = _mm512_dpbusd_epi32(sum, self.lowest, pairs);
         (_mm512_sra_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
     }
 
@@ -196,9 +191,8 @@ impl<'a> Near<'a> {
             steps[v] = match self.steps(pairs) {
                 (near, 0) => near,
                 _ => {
-                    let code = |moved| _mm512_sub_epi32(moved, _mm512_set1_epi32(128));
-                    let a = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF));
-                    exact.steps(code(a), code(_mm512_srli_epi32::<16>(pairs)))
+                    let [a, b] = [_mm512_slli_epi32::<16>(pairs), pairs];
+                    exact.steps(_mm512_srai_epi32::<24>(a), _mm512_srai_epi32::<24>(b))
                 }
             };
         }
@@ -225,18 +219,18 @@ pub(in crate::kernels) unsafe fn add_to_outputs<const ROWS: usize>(job: &Job<'_,
     }
 }
 
-/// The codes of `a` and `b`, moved up by 128, as pairs of 16 bits, in the order of
+/// The codes of `a` and `b`, 256 times as large, as pairs of 16 bits, in the order of
 /// [`Codes::lanes`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn pairs(a: __m512i, b: __m512i) -> [__m512i; 4] {
-    let (a, b, zero) = (flip(a), flip(b), _mm512_setzero_si512());
     let [low, high] = [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)];
+    let zero = _mm512_setzero_si512();
     [
-        _mm512_unpacklo_epi8(low, zero),
-        _mm512_unpackhi_epi8(low, zero),
-        _mm512_unpacklo_epi8(high, zero),
-        _mm512_unpackhi_epi8(high, zero),
+        _mm512_unpacklo_epi8(zero, low),
+        _mm512_unpackhi_epi8(zero, low),
+        _mm512_unpacklo_epi8(zero, high),
+        _mm512_unpackhi_epi8(zero, high),
     ]
 }
 

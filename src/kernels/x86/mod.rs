@@ -57,7 +57,7 @@ impl Sequence for Exact {
 /// is rounded to, unless it is next to where that changes: `a f + b g + constant`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NearSum {
-    /// `f` and `g`.
+    /// `f` and `g`, below 2^23.
     pub(super) factors: [i32; 2],
     /// What the zero points subtract, the half that rounds, and the margin.
     pub(super) constant: i32,
@@ -94,8 +94,8 @@ impl NearSum {
             // half from the exact one before it is shifted for the last time.
             let deviation = (3u64 << bits) >> -total.shift;
             let margin = (131 + deviation).next_power_of_two() as i64;
-            let (one, largest) = (1i64 << bits, 255 * (a + b));
-            if largest + one >= 1 << 31 || 64 * margin > one {
+            let (one, largest) = (1i64 << bits, 256 * (a + b));
+            if largest + one > 1 << 31 || 64 * margin > one {
                 return None;
             }
             Some(Self {
