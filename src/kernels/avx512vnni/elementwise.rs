@@ -120,7 +120,7 @@ struct Near<'a> {
     /// These bits, where the codes are in [`pairs`].
     lowest: __m512i,
     constant: __m512i,
-    bits: __m128i,
+    bits: __m512i,
     decisive: __m512i,
     codes: Codes<4>,
 }
@@ -135,7 +135,7 @@ impl<'a> Near<'a> {
                 factors: pair(sum.factors.map(|factor| factor >> 8)),
                 lowest: pair(sum.factors.map(|factor| (factor & 0xFF) << 8)),
                 constant: _mm512_set1_epi32(sum.constant),
-                bits: _mm_cvtsi32_si128(sum.bits.into()),
+                bits: _mm512_set1_epi32(sum.bits.into()),
                 decisive: _mm512_set1_epi32(sum.decisive),
                 codes: Codes::new(params.output),
             }
@@ -177,7 +177,7 @@ impl<'a> Near<'a> {
     fn steps(&self, pairs: __m512i) -> (__m512i, __mmask16) {
         let sum = _mm512_dpwssd_epi32(self.constant, pairs, self.factors);
         let sum = _mm512_dpbusd_epi32(sum, self.lowest, pairs);
-        (_mm512_sra_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
+        (_mm512_srav_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
     }
 
     /// As [`codes`](Self::codes), of which some are not certain.
