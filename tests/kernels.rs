@@ -8,8 +8,8 @@
 use std::cell::Cell;
 
 use pipeit_rt::kernels::packed::{
-    Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Place, Rounding,
-    Together, fitting, winograd,
+    Access, DepthwisePacking, FixedSum, PackedConv2d, PackedDepthwiseConv2d, Packing, Place,
+    Rounding, Together, fitting, winograd,
 };
 use pipeit_rt::kernels::reference::{
     Add, AveragePool2d, Copy, Interpolation, Lookup, MaxPool2d, Mean, Mul, Pad, ResizeBilinear,
@@ -340,8 +340,13 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         packed_noise(noise, &packing, &conv, c, &widths)?
     };
     conv.weights = section.codes(&weights);
-    let numbers =
+    let mut numbers =
         table(noise, kernels, &widths, packing.parameters as usize, fast, runs.count * runs.len);
+    if let Some(residual) = conv.residual.as_ref().filter(|_| packing.sum > 0) {
+        // Now and then none is known to be exact.
+        let has_sum = noise.below(4) != 0;
+        numbers.extend(if has_sum { FixedSum::numbers(residual) } else { Default::default() });
+    }
     conv.columns = section.numbers(&numbers);
     let residual = conv.residual.map(|_| output_hwc);
     let inputs = [input].into_iter().chain(residual).collect();
@@ -731,6 +736,61 @@ fn groups_whose_sums_might_not_fit_are_refused() {
         !checked(&[places(two), places(four), places(four)].concat(), [0; 4]),
         "in wrong order"
     );
+}
+
+#[test]
+fn sums_with_residuals_that_give_other_codes_are_refused() {
+    let term =
+        |zero_point, mantissa| Term { zero_point, multiplier: Multiplier { mantissa, shift: -1 } };
+    let output = Output { zero_point: -3, min: -128, max: 127 };
+    let residual = Add {
+        terms: [term(5, 0x5A82_799A), term(-128, 0x4C1B_F829)],
+        multiplier: Multiplier { mantissa: 0x6ED9_EBA1, shift: -18 },
+        output,
+    };
+    let exact = FixedSum::numbers(&residual);
+    let checked = |path: Path, sum: &[i32]| {
+        let packing = path.packing().unwrap();
+        let width = packing.narrow as usize;
+        let mut section = Section::default();
+        let weights = section.codes(&vec![0; 4 * width]);
+        let kinds = [0, 1 << 30, -1, 0, 0, 0, 0, 0];
+        let columns = kinds.map(|number| vec![number; width]).concat();
+        let columns = section.numbers(&[&columns, sum].concat());
+        let conv = PackedConv2d {
+            path,
+            window: Window { taps: [1; 2], stride: [1; 2], dilation: [1; 2], pad: [0; 2] },
+            groups: 1,
+            input_zero_point: 0,
+            weight_zero_point: 0,
+            access: Access::Band,
+            rounding: Rounding::Double,
+            fast: false,
+            full_range: false,
+            block: 1,
+            panel_groups: 0,
+            weights,
+            columns,
+            output,
+            residual: Some(residual),
+        };
+        let (bytes, start) = section.aligned();
+        let mut weights = Weights::default();
+        weights.push(&bytes[start..]).unwrap();
+        let [input, output] = [4, width as u32].map(|c| Hwc { h: 1, w: 1, c });
+        conv.check(Signature { inputs: &[input, output], output }, &weights).is_ok()
+    };
+    for path in [Path::Avx512Vnni, Path::Amx] {
+        assert!(checked(path, &exact));
+        assert!(checked(path, &[0; 4]), "none is known");
+        assert!(!checked(path, &[]), "none is there");
+        for (number, change) in [(0, 1 << 12), (1, -1 << 12), (2, 1 << 18), (2, i32::MAX), (3, -1)]
+        {
+            let mut other = exact;
+            other[number] = exact[number].wrapping_add(change);
+            assert!(!checked(path, &other), "{number} {change}");
+        }
+    }
 }
 
 #[test]

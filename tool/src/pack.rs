@@ -4,8 +4,8 @@
 mod groups;
 
 use pipeit_rt::kernels::packed::{
-    Access, DepthwisePacking, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding, Runs,
-    complete, is_whole, winograd,
+    Access, DepthwisePacking, FixedSum, PackedConv2d, PackedDepthwiseConv2d, Packing, Rounding,
+    Runs, complete, is_whole, winograd,
 };
 use pipeit_rt::kernels::{KNOWN, Op, Path, Window, reference};
 use pipeit_rt::model::{Model, ModelError, ModelTables};
@@ -307,7 +307,11 @@ impl Packer<'_> {
         let panel_bytes = depth.saturating_mul(packing.columns).max(1);
         op.block = (self.target.block_bytes() / panel_bytes).clamp(1, u16::MAX.into()) as u16;
         op.weights = self.section.codes(&weights)?;
-        op.columns = self.section.integers(&columns.table(self.path, &packing, dense))?;
+        let mut table = columns.table(self.path, &packing, dense);
+        if let Some(residual) = op.residual.as_ref().filter(|_| packing.sum > 0) {
+            table.extend(FixedSum::numbers(residual));
+        }
+        op.columns = self.section.integers(&table)?;
         Ok(Some(Op::PackedConv2d(op)))
     }
 

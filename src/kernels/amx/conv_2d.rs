@@ -17,7 +17,6 @@ use crate::kernels::avx512vnni::requantize::{Columns, moved, store, store_fast};
 use crate::kernels::avx512vnni::{self, conv_2d};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::{PackedConv2d, Rounding, Runs};
-use crate::kernels::reference::Add;
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
@@ -43,7 +42,7 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const REST: usize = SIDE - 1;
     const BELOW: bool = true;
     type Form = Offset;
-    const ADD: kernels::Kernel<Add> = avx512vnni::add;
+    const ADD: kernels::Kernel<PackedConv2d> = avx512vnni::add_residual;
 
     fn adds(params: &PackedConv2d, channels: u32) -> bool {
         conv_2d::adds(params, channels)

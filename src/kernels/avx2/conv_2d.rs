@@ -17,8 +17,7 @@ use super::vector::{self, LANES, load_weights};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
 use crate::kernels::packed::place::{COLUMNS, GROUP, GROUP_BYTES, Group, Groups, MAX_GROUPS};
-use crate::kernels::packed::{PARAMETERS, Place, Rounding};
-use crate::kernels::reference::Add;
+use crate::kernels::packed::{PARAMETERS, PackedConv2d, Place, Rounding};
 use crate::kernels::x86::{BIAS, Exact, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
@@ -41,7 +40,7 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const PART: usize = TOGETHER;
     const BELOW: bool = true;
     type Form = Offset;
-    const ADD: kernels::Kernel<Add> = super::add;
+    const ADD: kernels::Kernel<PackedConv2d> = super::add_residual;
 
     unsafe fn tile(job: &Job<'_, ROWS>) {
         let params = job.params;

@@ -7,19 +7,26 @@ use core::arch::x86_64::*;
 use super::requantize::{Codes, Fast, double, moved};
 use super::vector::{self, BYTES, LANES};
 use crate::kernels::Io;
+use crate::kernels::packed::FixedSum;
 use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
 use crate::kernels::x86::{NearSum, Short};
 use crate::quant::Multiplier;
 
 /// ADD; false, and nothing is done, when channels are to be repeated.
+///
+/// `sum` is one that is exact.
 #[target_feature(enable = "avx2")]
-pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
+pub(super) fn add(params: &Add, sum: Option<FixedSum>, io: &Io<'_>) -> bool {
     let codes = Codes::new(params.output);
     let exact = Exact::of(params);
-    match Near::of(params) {
-        Some(near) => each_block(io, &codes, |a, b| near.steps(&exact, a, b)),
-        None => each_block(io, &codes, |a, b| exact.steps(a, b)),
+    match (sum, Near::of(params)) {
+        (Some(sum), _) => {
+            let sum = Fixed::of(sum);
+            each_block(io, &codes, |a, b| sum.steps(sum.of_codes(a, b)))
+        }
+        (None, Some(near)) => each_block(io, &codes, |a, b| near.steps(&exact, a, b)),
+        (None, None) => each_block(io, &codes, |a, b| exact.steps(a, b)),
     }
 }
 
@@ -95,22 +102,50 @@ impl Exact {
     }
 }
 
-/// [`NearSum`] in registers.
-struct Near {
+/// [`FixedSum`] in registers.
+struct Fixed {
     factors: [__m256i; 2],
     constant: __m256i,
     bits: __m128i,
+}
+
+impl Fixed {
+    #[target_feature(enable = "avx2")]
+    fn of(sum: FixedSum) -> Self {
+        Self {
+            factors: sum.factors.map(|factor| _mm256_set1_epi32(factor)),
+            constant: _mm256_set1_epi32(sum.constant),
+            bits: _mm_cvtsi32_si128(sum.bits.into()),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn of_codes(&self, a: __m256i, b: __m256i) -> __m256i {
+        let [factor_a, factor_b] = self.factors;
+        let terms = [_mm256_mullo_epi32(a, factor_a), _mm256_mullo_epi32(b, factor_b)];
+        _mm256_add_epi32(_mm256_add_epi32(terms[0], self.constant), terms[1])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn steps(&self, sums: __m256i) -> __m256i {
+        _mm256_sra_epi32(sums, self.bits)
+    }
+}
+
+/// [`NearSum`] in registers.
+struct Near {
+    fixed: Fixed,
     decisive: __m256i,
 }
 
 impl Near {
     #[target_feature(enable = "avx2")]
     fn of(params: &Add) -> Option<Self> {
-        NearSum::of(params).map(|sum| Self {
-            factors: sum.factors.map(|factor| _mm256_set1_epi32(factor)),
-            constant: _mm256_set1_epi32(sum.constant),
-            bits: _mm_cvtsi32_si128(sum.bits.into()),
-            decisive: _mm256_set1_epi32(sum.decisive),
+        NearSum::of(params).map(|near| Self {
+            fixed: Fixed::of(near.sum),
+            decisive: _mm256_set1_epi32(near.decisive),
         })
     }
 
@@ -118,15 +153,13 @@ impl Near {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn steps(&self, exact: &Exact, a: __m256i, b: __m256i) -> __m256i {
-        let [factor_a, factor_b] = self.factors;
-        let terms = [_mm256_mullo_epi32(a, factor_a), _mm256_mullo_epi32(b, factor_b)];
-        let sum = _mm256_add_epi32(_mm256_add_epi32(terms[0], self.constant), terms[1]);
+        let sum = self.fixed.of_codes(a, b);
         let fraction = _mm256_and_si256(sum, self.decisive);
         let doubts = _mm256_cmpeq_epi32(fraction, _mm256_setzero_si256());
         if _mm256_testz_si256(doubts, doubts) == 0 {
             return exact.doubted(a, b);
         }
-        _mm256_sra_epi32(sum, self.bits)
+        self.fixed.steps(sum)
     }
 }
 

@@ -82,8 +82,21 @@ unsafe fn packed_depthwise_conv_2d(
 /// [`supported`].
 unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     // SAFETY: the caller's promise.
-    if !unsafe { elementwise::add(params, io) } {
+    if !unsafe { elementwise::add(params, None, io) } {
         reference::add(params, weights, io);
+    }
+}
+
+/// Adds the residual of a convolution to its output.
+///
+/// # Safety
+///
+/// [`supported`].
+unsafe fn add_residual(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let Some(add) = &params.residual else { return };
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::add(add, params.sum(weights), io) } {
+        reference::add(add, weights, io);
     }
 }
 

@@ -65,7 +65,7 @@ impl GroupKernel for Kernel {
         if group.residual.is_some() {
             let region = Region { rows: output.rows(), channels: share };
             // SAFETY: the core has AVX2.
-            unsafe { add_residual(super::add, params, weights, group, region) };
+            unsafe { add_residual(super::add_residual, params, weights, group, region) };
         }
     }
 }

@@ -12,7 +12,6 @@ use super::vector::{self, load_weights};
 use crate::kernels::packed::place::{COLUMNS, Group as Pairs};
 use crate::kernels::packed::winograd::{BY_9, CHANNELS, INPUTS, OUTPUTS, POSITIONS};
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
-use crate::kernels::reference::Add;
 use crate::kernels::x86::winograd::{self, Filtering, Outputs, Panels, TILES, Tiles, halvings};
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::kernels::{self, Path};
@@ -33,7 +32,7 @@ impl Filtering for Filter {
     const PATH: Path = Path::Avx2;
     const COLUMNS: usize = COLUMNS;
     const PANELS: usize = PANELS;
-    const ADD: kernels::Kernel<Add> = super::add;
+    const ADD: kernels::Kernel<PackedConv2d> = super::add_residual;
 
     unsafe fn transform(
         pixels: &[*const i8; POSITIONS],

@@ -12,7 +12,6 @@ use super::vector::{self, load_codes};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
 use crate::kernels::packed::{PackedConv2d, Rounding};
-use crate::kernels::reference::Add;
 use crate::kernels::x86::{BIAS, Exact, NearSum, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
@@ -33,7 +32,7 @@ unsafe impl Microkernel<ROWS> for Kernel {
     const PART: usize = 6;
     const BELOW: bool = true;
     type Form = Offset;
-    const ADD: kernels::Kernel<Add> = super::add;
+    const ADD: kernels::Kernel<PackedConv2d> = super::add_residual;
 
     fn adds(params: &PackedConv2d, channels: u32) -> bool {
         adds(params, channels)

@@ -8,22 +8,33 @@ use core::arch::x86_64::*;
 use super::requantize::{Codes, Fast, double, moved};
 use super::vector::{BYTES, LANES, first, widen};
 use crate::kernels::Io;
-use crate::kernels::packed::driver::Job;
+use crate::kernels::packed::FixedSum;
+use crate::kernels::packed::driver::{Job, Residual};
 use crate::kernels::reference::{Add, Mul};
 use crate::kernels::runs::each_pointer;
 use crate::kernels::x86::{NearSum, Short};
 use crate::quant::Multiplier;
 
 /// ADD; false, and nothing is done, when channels are to be repeated.
+///
+/// `sum` is one that is exact.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) fn add(params: &Add, io: &Io<'_>) -> bool {
-    match Near::of(params) {
-        Some(near) => blocks(io, |block| {
-            // SAFETY: a block that `blocks` made.
-            unsafe { near.store(&block) };
+pub(super) fn add(params: &Add, sum: Option<FixedSum>, io: &Io<'_>) -> bool {
+    let codes = Codes::new(params.output);
+    match (sum, Near::of(params)) {
+        (Some(sum), _) => {
+            let sum = Fixed::of(sum);
+            blocks(io, |block| {
+                // SAFETY: a block that `blocks` made.
+                unsafe { block.store(|a, b| sum.codes(&codes, a, b)) };
+            })
+        }
+        (None, Some(near)) => blocks(io, |block| {
+            // SAFETY: as above.
+            unsafe { block.store(|a, b| near.codes(&codes, a, b)) };
         }),
-        None => {
-            let (codes, exact) = (Codes::new(params.output), Exact::of(params));
+        (None, None) => {
+            let exact = Exact::of(params);
             blocks(io, |block| {
                 let steps = |a, b| exact.steps(a, b);
                 // SAFETY: as above.
@@ -112,55 +123,74 @@ impl Exact {
     }
 }
 
-/// [`NearSum`] in registers.
-struct Near<'a> {
-    params: &'a Add,
+/// [`FixedSum`] in registers.
+struct Fixed {
     /// The factors without their lowest eight bits, each of 16 bits.
     factors: __m512i,
     /// These bits, where the codes are in [`pairs`].
     lowest: __m512i,
     constant: __m512i,
     bits: __m512i,
+}
+
+impl Fixed {
+    #[target_feature(enable = "avx512f")]
+    fn of(sum: FixedSum) -> Self {
+        let pair = |[a, b]: [i32; 2]| _mm512_set1_epi32(b << 16 | (a & 0xFFFF));
+        Self {
+            factors: pair(sum.factors.map(|factor| factor >> 8)),
+            lowest: pair(sum.factors.map(|factor| (factor & 0xFF) << 8)),
+            constant: _mm512_set1_epi32(sum.constant),
+            bits: _mm512_set1_epi32(sum.bits.into()),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn of_pairs(&self, pairs: __m512i) -> __m512i {
+        let sums = _mm512_dpwssd_epi32(self.constant, pairs, self.factors);
+        _mm512_dpbusd_epi32(sums, self.lowest, pairs)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn steps(&self, sums: __m512i) -> __m512i {
+        _mm512_srav_epi32(sums, self.bits)
+    }
+
+    /// The codes of 64 sums.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn codes(&self, codes: &Codes<4>, a: __m512i, b: __m512i) -> __m512i {
+        let mut steps = pairs(a, b);
+        for v in 0..4 {
+            steps[v] = self.steps(self.of_pairs(steps[v]));
+        }
+        codes.lanes(steps)
+    }
+}
+
+/// [`NearSum`] in registers.
+struct Near<'a> {
+    params: &'a Add,
+    fixed: Fixed,
     decisive: __m512i,
-    codes: Codes<4>,
 }
 
 impl<'a> Near<'a> {
     #[target_feature(enable = "avx512f")]
     fn of(params: &'a Add) -> Option<Self> {
-        NearSum::of(params).map(|sum| {
-            let pair = |[a, b]: [i32; 2]| _mm512_set1_epi32(b << 16 | (a & 0xFFFF));
-            Self {
-                params,
-                factors: pair(sum.factors.map(|factor| factor >> 8)),
-                lowest: pair(sum.factors.map(|factor| (factor & 0xFF) << 8)),
-                constant: _mm512_set1_epi32(sum.constant),
-                bits: _mm512_set1_epi32(sum.bits.into()),
-                decisive: _mm512_set1_epi32(sum.decisive),
-                codes: Codes::new(params.output),
-            }
+        NearSum::of(params).map(|near| Self {
+            params,
+            fixed: Fixed::of(near.sum),
+            decisive: _mm512_set1_epi32(near.decisive),
         })
-    }
-
-    /// Stores the codes of a block.
-    ///
-    /// # Safety
-    ///
-    /// As [`Block`].
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn store(&self, block: &Block) {
-        // SAFETY: the caller's promise.
-        let [a, b] = unsafe { block.codes() };
-        let codes = self.codes(a, b);
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_mask_storeu_epi8(block.to, block.mask, codes) };
     }
 
     /// The codes of 64 sums.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn codes(&self, a: __m512i, b: __m512i) -> __m512i {
+    fn codes(&self, codes: &Codes<4>, a: __m512i, b: __m512i) -> __m512i {
         let mut steps = pairs(a, b);
         let mut uncertain = 0;
         for v in 0..4 {
@@ -168,23 +198,22 @@ impl<'a> Near<'a> {
             uncertain |= doubts;
             steps[v] = near;
         }
-        if uncertain == 0 { self.codes.lanes(steps) } else { self.certain(a, b) }
+        if uncertain == 0 { codes.lanes(steps) } else { self.certain(codes, a, b) }
     }
 
     /// Steps of pairs, and which are not certain.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn steps(&self, pairs: __m512i) -> (__m512i, __mmask16) {
-        let sum = _mm512_dpwssd_epi32(self.constant, pairs, self.factors);
-        let sum = _mm512_dpbusd_epi32(sum, self.lowest, pairs);
-        (_mm512_srav_epi32(sum, self.bits), _mm512_testn_epi32_mask(sum, self.decisive))
+        let sums = self.fixed.of_pairs(pairs);
+        (self.fixed.steps(sums), _mm512_testn_epi32_mask(sums, self.decisive))
     }
 
     /// As [`codes`](Self::codes), of which some are not certain.
     // Apart from the code that seldom comes here.
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn certain(&self, a: __m512i, b: __m512i) -> __m512i {
+    fn certain(&self, codes: &Codes<4>, a: __m512i, b: __m512i) -> __m512i {
         let (exact, mut steps) = (Exact::of(self.params), pairs(a, b));
         for v in 0..4 {
             let pairs = steps[v];
@@ -196,7 +225,7 @@ impl<'a> Near<'a> {
                 }
             };
         }
-        self.codes.lanes(steps)
+        codes.lanes(steps)
     }
 }
 
@@ -207,14 +236,35 @@ impl<'a> Near<'a> {
 /// The outputs are stored, and nobody else accesses them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(in crate::kernels) unsafe fn add_to_outputs<const ROWS: usize>(job: &Job<'_, ROWS>) {
-    let near = job.params.residual.as_ref().and_then(|params| Near::of(params));
-    let Some((residual, near)) = job.residual.zip(near) else { return };
+    let (Some(residual), Some(params)) = (job.residual, &job.params.residual) else { return };
+    let codes = Codes::new(params.output);
+    if let Some(sum) = residual.sum.map(|sum| Fixed::of(sum)) {
+        // SAFETY: the caller's promise.
+        unsafe { each_output(job, residual, |a, b| sum.codes(&codes, a, b)) };
+    } else if let Some(near) = Near::of(params) {
+        // SAFETY: the caller's promise.
+        unsafe { each_output(job, residual, |a, b| near.codes(&codes, a, b)) };
+    }
+}
+
+/// Makes the job's outputs what `compute` makes of them and the residual.
+///
+/// # Safety
+///
+/// As [`add_to_outputs`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn each_output<const ROWS: usize>(
+    job: &Job<'_, ROWS>,
+    residual: Residual,
+    compute: impl Fn(__m512i, __m512i) -> __m512i,
+) {
     for &output in job.outputs.get(..job.rows).unwrap_or_default() {
         for at in (0..job.stored).step_by(BYTES) {
             let to = output.wrapping_add(at);
             let block = Block { from: [to, residual.of(to)], to, mask: first(job.stored - at) };
             // SAFETY: the caller's promise; the residual is readable.
-            unsafe { near.store(&block) };
+            unsafe { block.store(&compute) };
         }
     }
 }
@@ -255,6 +305,21 @@ impl Block {
         let a = unsafe { _mm512_maskz_loadu_epi8(self.mask, a) };
         // SAFETY: the caller's promise.
         [a, unsafe { _mm512_maskz_loadu_epi8(self.mask, b) }]
+    }
+
+    /// Stores the output that `compute` makes of the inputs.
+    ///
+    /// # Safety
+    ///
+    /// As [`Block`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn store(&self, compute: impl Fn(__m512i, __m512i) -> __m512i) {
+        // SAFETY: the caller's promise.
+        let [a, b] = unsafe { self.codes() };
+        let codes = compute(a, b);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_epi8(self.to, self.mask, codes) };
     }
 
     /// The inputs as numbers.

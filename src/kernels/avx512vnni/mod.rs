@@ -130,10 +130,23 @@ unsafe fn mean(params: &Mean, weights: &Weights<'_>, io: &Io<'_>) {
 /// # Safety
 ///
 /// [`supported`].
-pub(super) unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
+unsafe fn add(params: &Add, weights: &Weights<'_>, io: &Io<'_>) {
     // SAFETY: the caller's promise.
-    if !unsafe { elementwise::add(params, io) } {
+    if !unsafe { elementwise::add(params, None, io) } {
         reference::add(params, weights, io);
+    }
+}
+
+/// Adds the residual of a convolution to its output.
+///
+/// # Safety
+///
+/// [`supported`].
+pub(super) unsafe fn add_residual(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    let Some(add) = &params.residual else { return };
+    // SAFETY: the caller's promise.
+    if !unsafe { elementwise::add(add, params.sum(weights), io) } {
+        reference::add(add, weights, io);
     }
 }
 

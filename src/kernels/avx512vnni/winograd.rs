@@ -12,7 +12,6 @@ use super::unrolled;
 use super::vector::{LANES, first, load_codes};
 use crate::kernels::packed::winograd::{BY_9, INPUTS, OUTPUTS, POSITIONS};
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
-use crate::kernels::reference::Add;
 use crate::kernels::x86::winograd::{self, Filtering, Outputs, Panels, TILES, Tiles, halvings};
 use crate::kernels::x86::{BIAS, Sequence};
 use crate::kernels::{self, Path};
@@ -36,7 +35,7 @@ impl Filtering for Filter {
     const PATH: Path = Path::Avx512Vnni;
     const COLUMNS: usize = LANES;
     const PANELS: usize = PANELS;
-    const ADD: kernels::Kernel<Add> = super::add;
+    const ADD: kernels::Kernel<PackedConv2d> = super::add_residual;
 
     unsafe fn transform(
         pixels: &[*const i8; POSITIONS],

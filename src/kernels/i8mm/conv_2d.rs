@@ -14,7 +14,6 @@ use crate::kernels::neon::scale::{Multipliers, Scale};
 use crate::kernels::neon::{SCRATCH, elementwise};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::reference::Add;
 use crate::kernels::{Io, Kernel, Path};
 use crate::weights::Weights;
 
@@ -37,7 +36,7 @@ struct I8mm;
 unsafe impl Microkernel<ROWS> for I8mm {
     const PATH: Path = Path::I8mm;
     type Form = Codes;
-    const ADD: Kernel<Add> = elementwise::add;
+    const ADD: Kernel<PackedConv2d> = elementwise::add_residual;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {

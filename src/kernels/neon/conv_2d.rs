@@ -12,7 +12,6 @@ use super::memory::{load_next, number_vectors, store_lane, store_parts, vectors}
 use super::scale::{Multipliers, Scale};
 use crate::kernels::packed::PackedConv2d;
 use crate::kernels::packed::driver::{self, Job, Microkernel};
-use crate::kernels::reference::Add;
 use crate::kernels::{Io, Kernel, Path};
 use crate::weights::Weights;
 
@@ -31,7 +30,7 @@ struct Neon;
 unsafe impl Microkernel<ROWS> for Neon {
     const PATH: Path = Path::Neon;
     type Form = Codes;
-    const ADD: Kernel<Add> = elementwise::add;
+    const ADD: Kernel<PackedConv2d> = elementwise::add_residual;
 
     #[inline]
     unsafe fn tile(job: &Job<'_, ROWS>) {

@@ -6,7 +6,7 @@ use core::arch::asm;
 use super::memory::{load_next, load_part, store_next, store_part, vectors, whole};
 use super::scale::{Multipliers, Scale, shifted_right};
 use crate::kernels::Io;
-use crate::kernels::packed::Rounding;
+use crate::kernels::packed::{PackedConv2d, Rounding};
 use crate::kernels::reference::{self, Add, Lookup, Mul, Term};
 use crate::kernels::runs::each_pointer;
 use crate::quant::Multiplier;
@@ -44,6 +44,13 @@ pub(super) unsafe fn each_vector<const N: usize>(
         }
         // SAFETY: as above.
         unsafe { store_part(to, compute(codes), rest) };
+    }
+}
+
+/// Adds the residual of a convolution to its output.
+pub(in crate::kernels) fn add_residual(params: &PackedConv2d, weights: &Weights<'_>, io: &Io<'_>) {
+    if let Some(params) = &params.residual {
+        add(params, weights, io);
     }
 }
 

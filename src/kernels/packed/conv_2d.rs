@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::Group;
 use super::place::{self, GROUP, Groups};
-use super::{Packing, Place, Runs, Sums, Together, fitting, winograd};
+use super::{FixedSum, Packing, Place, Runs, Sums, Together, fitting, winograd};
 use crate::kernels::reference::{Add, check_output, check_span, convolved, product};
 use crate::kernels::{Io, OpError, Operator, Path, Signature, Window};
 use crate::quant::{Multiplier, Output, requantize, requantize_once};
@@ -76,7 +76,7 @@ pub struct PackedConv2d {
     /// Filters in the order of [`Packing`], group by group.
     pub weights: Span<i8>,
     /// Per panel: the bias of each column, the mantissa of each, the shift of each, and what
-    /// else the path asks.
+    /// else the path asks. Then what it asks for the residual, see [`Packing::sum`].
     pub columns: Span<i32>,
     /// Zero point and clamp.
     pub output: Output,
@@ -188,6 +188,12 @@ impl PackedConv2d {
         before.checked_add(packing.padded(runs.len)?)
     }
 
+    /// What adds the residual, where one has been found that is exact.
+    pub(crate) fn sum(&self, weights: &Weights<'_>) -> Option<FixedSum> {
+        self.packing().filter(|packing| packing.sum > 0).and(self.residual)?;
+        FixedSum::of_numbers(*weights.get(self.columns).last_chunk()?)
+    }
+
     /// Checks the places of groups, and that products fit.
     fn check_groups<'a>(
         &self,
@@ -262,8 +268,9 @@ impl Operator for PackedConv2d {
         )?;
         let len = product(&[columns, packing.parameters], "columns")?;
         let all = product(&[self.groups, len], "columns")?;
-        check_span(self.columns, &[all], weights, "columns")?;
-        for table in weights.get(self.columns).chunks(len as usize) {
+        let sum = if place::IS_KNOWN && self.residual.is_some() { packing.sum } else { 0 };
+        check_span(self.columns, &[all.saturating_add(sum)], weights, "columns")?;
+        for table in weights.get(self.columns).chunks_exact(len as usize) {
             let valid = |column| {
                 Column::of(&packing, table, group_output, column)
                     .is_some_and(|column| column.multiplier.is_valid())
@@ -286,6 +293,10 @@ impl Operator for PackedConv2d {
                     .ok_or(OpError::Parameter { name: "weights" })?,
                 Access::Band if packing.saturates => self.check_groups(&packing, runs, panels)?,
                 _ => {}
+            }
+            let mut sum = self.residual.as_ref().zip(self.sum(weights)).into_iter();
+            if !sum.all(|(residual, sum)| sum.is_exact(residual)) {
+                return Err(OpError::Parameter { name: "sum" });
             }
         }
         check_output(self.output)

@@ -15,8 +15,7 @@ use super::band::{Band, Patch};
 use super::direct::Direct;
 use super::form::InputForm;
 use super::group::Group;
-use super::{Access, MAX_RUNS, PackedConv2d, Packing};
-use crate::kernels::reference::Add;
+use super::{Access, FixedSum, MAX_RUNS, PackedConv2d, Packing};
 use crate::kernels::{Io, Kernel, Path};
 use crate::tensor::{Layout, Region, View};
 use crate::weights::Weights;
@@ -56,14 +55,16 @@ pub(crate) struct Job<'a, const ROWS: usize> {
 pub(crate) struct Residual {
     operands: *const i8,
     outputs: *const i8,
+    /// See [`PackedConv2d::sum`].
+    pub(crate) sum: Option<FixedSum>,
 }
 
 impl Residual {
     /// None where they are not laid out like the outputs.
-    fn new(operands: View<'_>, outputs: View<'_>) -> Option<Self> {
+    fn new(operands: View<'_>, outputs: View<'_>, sum: Option<FixedSum>) -> Option<Self> {
         let first = |view: View<'_>| view.cells().as_ptr().cast();
         let alike = operands.layout() == outputs.layout();
-        alike.then(|| Self { operands: first(operands), outputs: first(outputs) })
+        alike.then(|| Self { operands: first(operands), outputs: first(outputs), sum })
     }
 
     /// The operand for the output at `output`.
@@ -150,8 +151,8 @@ pub(crate) unsafe trait Microkernel<const ROWS: usize> {
     /// How inputs that are copied are to be.
     type Form: InputForm;
 
-    /// The path's ADD, for residuals.
-    const ADD: Kernel<Add>;
+    /// Adds the residual of a convolution to its output.
+    const ADD: Kernel<PackedConv2d>;
 
     /// Whether [`tile`](Self::tile) adds the residual of such a layer of `channels`.
     fn adds(_params: &PackedConv2d, _channels: u32) -> bool {
@@ -264,7 +265,8 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let step = usize::from(params.block).max(1);
     let Some([mut height, width]) = extents.filter(|_| most_rows > 0) else { return };
     let residual = group.residual.filter(|_| M::adds(params, output.hwc().c));
-    let residual = residual.and_then(|residual| Residual::new(residual, output.view()));
+    let residual =
+        residual.and_then(|residual| Residual::new(residual, output.view(), params.sum(weights)));
     let adds_afterwards = group.residual.is_some() && residual.is_none();
     if adds_afterwards {
         let row = share.columns.len() * channels.len().min(step * packing.columns as usize);
@@ -391,15 +393,13 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
 /// The core can execute `add`.
 #[inline(never)]
 pub(crate) unsafe fn add_residual(
-    add: Kernel<Add>,
+    add: Kernel<PackedConv2d>,
     params: &PackedConv2d,
     weights: &Weights<'_>,
     group: &Group<'_>,
     region: Region,
 ) {
-    let (Some(params), Some(residual), Some(output)) =
-        (&params.residual, group.residual, group.output.within(region))
-    else {
+    let (Some(residual), Some(output)) = (group.residual, group.output.within(region)) else {
         return;
     };
     let io = Io { inputs: [output.view(), residual].into(), output };

@@ -19,6 +19,7 @@ mod gather;
 pub(crate) mod group;
 mod packing;
 pub(crate) mod place;
+mod sum;
 mod wide;
 pub mod winograd;
 
@@ -30,5 +31,6 @@ pub use depthwise_conv_2d::{
 };
 pub use packing::{Packing, Runs, complete};
 pub use place::{Place, Sums, Together, fitting};
+pub use sum::FixedSum;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use wide::PARAMETERS;

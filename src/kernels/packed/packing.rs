@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{Access, wide};
+use super::{Access, FixedSum, wide};
 use crate::kernels::Path;
 
 /// The layout of a convolution's filters on one path.
@@ -35,6 +35,8 @@ pub struct Packing {
     /// Numbers per column in the table beside the filters: bias, mantissa and shift, and
     /// what the path asks besides.
     pub parameters: u32,
+    /// Numbers behind the table where a residual is added: a [`FixedSum`], or zeros.
+    pub sum: u32,
 }
 
 impl Path {
@@ -66,8 +68,9 @@ impl Path {
             saturates: false,
             scratch: 8 << 10,
             parameters: 3,
+            sum: 0,
         };
-        let x86 = Packing { scratch: 64 << 10, ..arm };
+        let x86 = Packing { scratch: 64 << 10, sum: FixedSum::NUMBERS, ..arm };
         Some(match self {
             Self::Reference => return None,
             Self::Neon => Packing { columns: 4, narrow: 4, group: 16, ..arm },

@@ -9,8 +9,8 @@ pub(super) mod winograd;
 use core::ops::Range;
 
 use super::Window;
-use super::reference::{Add, Term};
-use crate::quant::Multiplier;
+use super::packed::FixedSum;
+use super::reference::Add;
 
 /// Kinds of numbers in the table of columns; those of the fast form follow.
 pub(super) const BIAS: usize = 0;
@@ -53,16 +53,12 @@ impl Sequence for Exact {
     const TIES: bool = true;
 }
 
-/// An [`Add`] as a fixed-point number of 32 bits, near enough to the exact sum to tell the step it
-/// is rounded to, unless it is next to where that changes: `a f + b g + constant`.
-#[derive(Clone, Copy, Debug)]
+/// A [`FixedSum`] near enough to the exact sum to tell the step it is rounded to, unless it is next
+/// to where that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NearSum {
-    /// `f` and `g`, below 2^23.
-    pub(super) factors: [i32; 2],
-    /// What the zero points subtract, the half that rounds, and the margin.
-    pub(super) constant: i32,
-    /// Bits of the fraction.
-    pub(super) bits: u8,
+    /// The sum, with the margin in its constant.
+    pub(super) sum: FixedSum,
     /// Bits of the fraction that are all zero in what is at most twice the margin: there the step
     /// is not certain.
     pub(super) decisive: i32,
@@ -71,46 +67,18 @@ pub(super) struct NearSum {
 impl NearSum {
     /// None where 32 bits are not enough.
     pub(super) fn of(params: &Add) -> Option<Self> {
-        let total = params.multiplier;
-        // Terms are steps of 2^20, so that both factors of a code are below one.
-        let valid = |m: Multiplier| m.mantissa > 0 && (-30..=0).contains(&m.shift);
-        if !params.terms.iter().all(|term| valid(term.multiplier)) || !valid(total) {
-            return None;
-        }
-        (16u8..=24).rev().find_map(|bits| {
-            // With eight more bits, for the zero points.
-            let finer = params.terms.map(|Term { multiplier, .. }| {
-                let product = i64::from(multiplier.mantissa) * i64::from(total.mantissa);
-                let right = 62 - 20 - 8 - i32::from(bits) - multiplier.shift - total.shift;
-                shifted_right(product, right.min(63))
-            });
-            let zeros = params.terms.iter().zip(finer);
-            let zeros: i64 = zeros.map(|(term, factor)| i64::from(term.zero_point) * factor).sum();
-            let (factors, zeros) =
-                (finer.map(|factor| shifted_right(factor, 8)), shifted_right(zeros, 8));
-            let [a, b] = factors;
-            // Factors are rounded by a little more than a half at most, of codes up to 128 each, and
-            // zero points by one altogether; terms deviate by one each and their scaled sum by a
-            // half from the exact one before it is shifted for the last time.
-            let deviation = (3u64 << bits) >> -total.shift;
-            let margin = (131 + deviation).next_power_of_two() as i64;
-            let (one, largest) = (1i64 << bits, 256 * (a + b));
-            if largest + one > 1 << 31 || 64 * margin > one {
-                return None;
-            }
-            Some(Self {
-                factors: factors.map(|factor| factor as i32),
-                constant: (one / 2 + margin - zeros) as i32,
-                bits,
-                decisive: (one - 2 * margin) as i32,
-            })
+        let sum = FixedSum::nearest(params)?;
+        // Factors are rounded by a little more than a half at most, of codes up to 128 each, and
+        // zero points by one altogether; terms deviate by one each and their scaled sum by a
+        // half from the exact one before it is shifted for the last time.
+        let deviation = (3u64 << sum.bits) >> -params.multiplier.shift;
+        let margin = (131 + deviation).next_power_of_two() as i64;
+        let one = 1i64 << sum.bits;
+        (64 * margin <= one).then(|| Self {
+            sum: FixedSum { constant: sum.constant.wrapping_add(margin as i32), ..sum },
+            decisive: (one - 2 * margin) as i32,
         })
     }
-}
-
-/// `number` shifted right by `bits`, at least one, and rounded.
-const fn shifted_right(number: i64, bits: i32) -> i64 {
-    (number + (1 << (bits - 1))) >> bits
 }
 
 /// The rows (`axis` 0) or columns (1) of an image of `extent` of them that are under the window of
@@ -130,7 +98,8 @@ pub(super) fn rows_or_columns(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::Output;
+    use crate::kernels::reference::Term;
+    use crate::quant::{Multiplier, Output};
     use proptest::prelude::*;
 
     prop_compose! {
@@ -149,15 +118,15 @@ mod tests {
             let output = Output { zero_point: 0, min: -128, max: 127 };
             let add = Add { terms: [first, second], multiplier, output };
             let Some(near) = NearSum::of(&add) else { return Ok(()) };
-            let [f, g] = near.factors;
+            let [f, g] = near.sum.factors;
             let mut uncertain = 0;
             for (a, b) in (i8::MIN..=i8::MAX).flat_map(|a| (i8::MIN..=i8::MAX).map(move |b| (a, b))) {
                 let sum = i32::from(a) * f;
-                let sum = sum.wrapping_add(i32::from(b) * g).wrapping_add(near.constant);
+                let sum = sum.wrapping_add(i32::from(b) * g).wrapping_add(near.sum.constant);
                 if sum & near.decisive == 0 {
                     uncertain += 1;
                 } else {
-                    prop_assert_eq!(output.code(sum >> near.bits), add.code(a, b), "{} {}", a, b);
+                    prop_assert_eq!(output.code(sum >> near.sum.bits), add.code(a, b), "{} {}", a, b);
                 }
             }
             prop_assert!(uncertain < 65536 / 16, "{}", uncertain);

@@ -16,7 +16,6 @@ use crate::kernels::packed::winograd::{
     CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, is_needed, is_short,
 };
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
-use crate::kernels::reference::Add;
 use crate::kernels::{self, Path};
 use crate::tensor::{Layout, Region};
 use crate::weights::Weights;
@@ -106,8 +105,8 @@ pub(in crate::kernels) trait Filtering {
     const COLUMNS: usize;
     /// Panels whose sums are in registers at once.
     const PANELS: usize;
-    /// The path's ADD, for residuals.
-    const ADD: kernels::Kernel<Add>;
+    /// Adds the residual of a convolution to its output.
+    const ADD: kernels::Kernel<PackedConv2d>;
 
     /// Transforms the tile of `pixels` to be the one at `tile`, which is [short](is_short) down or
     /// across, or neither.
