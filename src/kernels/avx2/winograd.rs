@@ -277,7 +277,10 @@ unsafe fn finish<S: Sequence>(
     let [biases] = panel.columns.row::<BIAS>();
     let (biases, by_9) = (begun::<S>(biases), _mm256_set1_epi32(BY_9));
     let codes = Codes::new(params.output);
-    for row in (0..OUTPUTS).filter(|&row| outputs[row][0].is_some()) {
+    for row in 0..OUTPUTS {
+        if outputs[row][0].is_none() {
+            continue;
+        }
         let [a, b, c, d, e, f] = halfway;
         let mut sums = gathered([a[row], b[row], c[row], d[row], e[row], f[row]]);
         for column in 0..OUTPUTS {
