@@ -24,15 +24,15 @@ pub(super) fn add(params: &Add, sum: Option<FixedSum>, io: &Io<'_>) -> bool {
     match (sum, Near::of(params)) {
         (Some(sum), _) => {
             let sum = Fixed::of(sum);
-            blocks(io, |block| {
-                // SAFETY: a block that `blocks` made.
-                unsafe { block.store(|a, b| sum.codes(&codes, a, b)) };
-            })
+            let sums = |a, b| sum.codes(&codes, a, b);
+            // SAFETY: a block that `blocks` made.
+            blocks(io, |block| unsafe { block.store(sums) })
         }
-        (None, Some(near)) => blocks(io, |block| {
+        (None, Some(near)) => {
+            let sums = |a, b| near.codes(&codes, a, b);
             // SAFETY: as above.
-            unsafe { block.store(|a, b| near.codes(&codes, a, b)) };
-        }),
+            blocks(io, |block| unsafe { block.store(sums) })
+        }
         (None, None) => {
             let exact = Exact::of(params);
             blocks(io, |block| {
@@ -239,11 +239,13 @@ pub(in crate::kernels) unsafe fn add_to_outputs<const ROWS: usize>(job: &Job<'_,
     let (Some(residual), Some(params)) = (job.residual, &job.params.residual) else { return };
     let codes = Codes::new(params.output);
     if let Some(sum) = residual.sum.map(|sum| Fixed::of(sum)) {
+        let sums = |a, b| sum.codes(&codes, a, b);
         // SAFETY: the caller's promise.
-        unsafe { each_output(job, residual, |a, b| sum.codes(&codes, a, b)) };
+        unsafe { each_output(job, residual, sums) };
     } else if let Some(near) = Near::of(params) {
+        let sums = |a, b| near.codes(&codes, a, b);
         // SAFETY: the caller's promise.
-        unsafe { each_output(job, residual, |a, b| near.codes(&codes, a, b)) };
+        unsafe { each_output(job, residual, sums) };
     }
 }
 
