@@ -693,29 +693,10 @@ fn groups_whose_sums_might_not_fit_are_refused() {
         let codes = codes.chain(weights.into_iter().cycle().take(32 * places.len()));
         let weights = section.codes(&codes.collect::<Vec<_>>());
         let columns = section.numbers(&[[0; 8], [1 << 30; 8], [-1; 8]].concat().repeat(3)[..64]);
-        let conv = PackedConv2d {
-            path: Path::Avx2,
-            window: Window { taps: [2, 1], stride: [1; 2], dilation: [1; 2], pad: [0; 2] },
-            groups: 1,
-            input_zero_point: 0,
-            weight_zero_point: 0,
-            access: Access::Band,
-            rounding: Rounding::Double,
-            fast: false,
-            full_range: true,
-            block: 1,
-            panel_groups: places.len() as u32,
-            weights,
-            columns,
-            output: Output { zero_point: 0, min: -128, max: 127 },
-            residual: None,
-        };
-        let (bytes, start) = section.aligned();
-        let mut weights = Weights::default();
-        weights.push(&bytes[start..]).unwrap();
-        let inputs = [Hwc { h: 2, w: 1, c: 6 }];
-        let signature = Signature { inputs: &inputs, output: Hwc { h: 1, w: 1, c: 8 } };
-        conv.check(signature, &weights).is_ok()
+        let conv = checked_conv(Path::Avx2, Access::Band, [2, 1]);
+        let panel_groups = places.len() as u32;
+        let conv = PackedConv2d { weights, columns, panel_groups, ..conv };
+        is_accepted(&conv, &section, &[Hwc { h: 2, w: 1, c: 6 }], Hwc { h: 1, w: 1, c: 8 })
     };
     let [one, two, four] = [Together::One, Together::Two, Together::Four];
     let places = |together| [place(0, 0, together), place(1, 4, together)];
@@ -738,15 +719,43 @@ fn groups_whose_sums_might_not_fit_are_refused() {
     );
 }
 
+/// A convolution without padding, as far as it is the same in what is to be refused.
+fn checked_conv(path: Path, access: Access, taps: [u16; 2]) -> PackedConv2d {
+    PackedConv2d {
+        path,
+        window: Window { taps, stride: [1; 2], dilation: [1; 2], pad: [0; 2] },
+        groups: 1,
+        input_zero_point: 0,
+        weight_zero_point: 0,
+        access,
+        rounding: Rounding::Double,
+        fast: false,
+        full_range: true,
+        block: 1,
+        panel_groups: 0,
+        weights: Span::new(0, 0, 0),
+        columns: Span::new(0, 0, 0),
+        output: Output { zero_point: 0, min: -128, max: 127 },
+        residual: None,
+    }
+}
+
+/// Whether a convolution whose weights and columns are in `section` is accepted.
+fn is_accepted(conv: &PackedConv2d, section: &Section, inputs: &[Hwc], output: Hwc) -> bool {
+    let (bytes, start) = section.aligned();
+    let mut weights = Weights::default();
+    weights.push(&bytes[start..]).unwrap();
+    conv.check(Signature { inputs, output }, &weights).is_ok()
+}
+
 #[test]
 fn sums_with_residuals_that_give_other_codes_are_refused() {
     let term =
         |zero_point, mantissa| Term { zero_point, multiplier: Multiplier { mantissa, shift: -1 } };
-    let output = Output { zero_point: -3, min: -128, max: 127 };
     let residual = Add {
         terms: [term(5, 0x5A82_799A), term(-128, 0x4C1B_F829)],
         multiplier: Multiplier { mantissa: 0x6ED9_EBA1, shift: -18 },
-        output,
+        output: Output { zero_point: -3, min: -128, max: 127 },
     };
     let exact = FixedSum::numbers(&residual);
     let checked = |path: Path, sum: &[i32]| {
@@ -757,28 +766,10 @@ fn sums_with_residuals_that_give_other_codes_are_refused() {
         let kinds = [0, 1 << 30, -1, 0, 0, 0, 0, 0];
         let columns = kinds.map(|number| vec![number; width]).concat();
         let columns = section.numbers(&[&columns, sum].concat());
-        let conv = PackedConv2d {
-            path,
-            window: Window { taps: [1; 2], stride: [1; 2], dilation: [1; 2], pad: [0; 2] },
-            groups: 1,
-            input_zero_point: 0,
-            weight_zero_point: 0,
-            access: Access::Band,
-            rounding: Rounding::Double,
-            fast: false,
-            full_range: false,
-            block: 1,
-            panel_groups: 0,
-            weights,
-            columns,
-            output,
-            residual: Some(residual),
-        };
-        let (bytes, start) = section.aligned();
-        let mut weights = Weights::default();
-        weights.push(&bytes[start..]).unwrap();
+        let conv = checked_conv(path, Access::Band, [1; 2]);
+        let conv = PackedConv2d { weights, columns, residual: Some(residual), ..conv };
         let [input, output] = [4, width as u32].map(|c| Hwc { h: 1, w: 1, c });
-        conv.check(Signature { inputs: &[input, output], output }, &weights).is_ok()
+        is_accepted(&conv, &section, &[input, output], output)
     };
     for path in [Path::Avx512Vnni, Path::Amx] {
         assert!(checked(path, &exact));
@@ -810,29 +801,12 @@ fn filters_for_winograd_that_give_other_sums_are_refused() {
         let weights = section.codes(&panel);
         let kinds = [0, 1 << 30, -1, 0, 0, 0, 0, 0];
         let columns = section.numbers(&kinds.map(|number| vec![number; width]).concat());
-        let conv = PackedConv2d {
-            path,
-            window: Window { taps: [3; 2], stride: [1; 2], dilation: [1; 2], pad: [1; 2] },
-            groups: 1,
-            input_zero_point: 0,
-            weight_zero_point: zero_point as i8,
-            access: Access::Winograd,
-            rounding: Rounding::Double,
-            fast: false,
-            full_range: true,
-            block: 1,
-            panel_groups: 0,
-            weights,
-            columns,
-            output: Output { zero_point: 0, min: -128, max: 127 },
-            residual: None,
-        };
-        let (bytes, start) = section.aligned();
-        let mut weights = Weights::default();
-        weights.push(&bytes[start..]).unwrap();
-        let hwc = |c| Hwc { h: 2, w: 2, c };
-        conv.check(Signature { inputs: &[hwc(channels)], output: hwc(width as u32) }, &weights)
-            .is_ok()
+        let conv = checked_conv(path, Access::Winograd, [3; 2]);
+        let weight_zero_point = zero_point as i8;
+        let conv = PackedConv2d { weights, columns, weight_zero_point, ..conv };
+        let (input, output) =
+            (Hwc { h: 4, w: 4, c: channels }, Hwc { h: 2, w: 2, c: width as u32 });
+        is_accepted(&conv, &section, &[input], output)
     };
     for path in [Path::Avx2, Path::Avx512Vnni] {
         assert!(checked(path, 32, [127, 0], 0));

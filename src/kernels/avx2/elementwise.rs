@@ -19,14 +19,14 @@ use crate::quant::Multiplier;
 #[target_feature(enable = "avx2")]
 pub(super) fn add(params: &Add, sum: Option<FixedSum>, io: &Io<'_>) -> bool {
     let codes = Codes::new(params.output);
+    if let Some(sum) = sum {
+        let sum = Fixed::of(sum);
+        return each_block(io, &codes, |a, b| sum.steps(sum.of_codes(a, b)));
+    }
     let exact = Exact::of(params);
-    match (sum, Near::of(params)) {
-        (Some(sum), _) => {
-            let sum = Fixed::of(sum);
-            each_block(io, &codes, |a, b| sum.steps(sum.of_codes(a, b)))
-        }
-        (None, Some(near)) => each_block(io, &codes, |a, b| near.steps(&exact, a, b)),
-        (None, None) => each_block(io, &codes, |a, b| exact.steps(a, b)),
+    match Near::of(params) {
+        Some(near) => each_block(io, &codes, |a, b| near.steps(&exact, a, b)),
+        None => each_block(io, &codes, |a, b| exact.steps(a, b)),
     }
 }
 

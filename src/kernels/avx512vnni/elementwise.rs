@@ -21,19 +21,19 @@ use crate::quant::Multiplier;
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn add(params: &Add, sum: Option<FixedSum>, io: &Io<'_>) -> bool {
     let codes = Codes::new(params.output);
-    match (sum, Near::of(params)) {
-        (Some(sum), _) => {
-            let sum = Fixed::of(sum);
-            let sums = |a, b| sum.codes(&codes, a, b);
-            // SAFETY: a block that `blocks` made.
-            blocks(io, |block| unsafe { block.store(sums) })
-        }
-        (None, Some(near)) => {
+    if let Some(sum) = sum {
+        let sum = Fixed::of(sum);
+        let sums = |a, b| sum.codes(&codes, a, b);
+        // SAFETY: a block that `blocks` made.
+        return blocks(io, |block| unsafe { block.store(sums) });
+    }
+    match Near::of(params) {
+        Some(near) => {
             let sums = |a, b| near.codes(&codes, a, b);
             // SAFETY: as above.
             blocks(io, |block| unsafe { block.store(sums) })
         }
-        (None, None) => {
+        None => {
             let exact = Exact::of(params);
             blocks(io, |block| {
                 let steps = |a, b| exact.steps(a, b);
