@@ -44,26 +44,14 @@ pub(crate) const INPUTS: usize = 6;
 /// Products of a tile.
 pub const POSITIONS: usize = INPUTS * INPUTS;
 
-/// Whether `outputs` of a tile along an axis are few enough for the other `Bᵀ`.
-pub(crate) const fn is_short(outputs: usize) -> bool {
-    outputs <= 2
-}
-
 /// Bit by bit, which of the positions along an axis 1 to 4 outputs are made of.
-const fn positions(outputs: usize) -> u8 {
+pub(crate) const fn positions(outputs: usize) -> u8 {
     match outputs {
         1 => 0b00_0111,
         2 => 0b10_0111,
         3 => 0b01_1111,
         _ => 0b11_1111,
     }
-}
-
-/// Whether outputs of a tile, so many down and across, are made of the product at `position`.
-pub(crate) const fn is_needed([down, across]: [usize; 2], position: usize) -> bool {
-    let needed =
-        (positions(down) >> (position / INPUTS)) & (positions(across) >> (position % INPUTS));
-    needed & 1 == 1
 }
 
 /// The products that an output is made of, per input and column.

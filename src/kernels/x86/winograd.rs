@@ -13,7 +13,7 @@ use super::group::GroupKernel;
 use crate::kernels::packed::driver::add_residual;
 use crate::kernels::packed::group::Group;
 use crate::kernels::packed::winograd::{
-    CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, is_needed, is_short,
+    CHANNELS, HALVINGS, INPUTS, MOST_CHANNELS, OUTPUTS, POSITIONS, positions,
 };
 use crate::kernels::packed::{PARAMETERS, PackedConv2d};
 use crate::kernels::{self, Path};
@@ -33,6 +33,18 @@ const GAP: usize = 32;
 pub(in crate::kernels) const fn halvings(row: usize, column: usize) -> i32 {
     const HALVED: [i32; OUTPUTS] = [0, 1, 2, 2];
     HALVINGS - HALVED[row] - HALVED[column]
+}
+
+/// Whether `outputs` of a tile along an axis are few enough for the other `Bᵀ`.
+const fn is_short(outputs: usize) -> bool {
+    outputs <= 2
+}
+
+/// Whether outputs of a tile, so many down and across, are made of the product at `position`.
+const fn is_needed([down, across]: [usize; 2], position: usize) -> bool {
+    let needed =
+        (positions(down) >> (position / INPUTS)) & (positions(across) >> (position % INPUTS));
+    needed & 1 == 1
 }
 
 /// `Bᵀ` times a column, by a path's additions, subtractions and multiplications by four.
