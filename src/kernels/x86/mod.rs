@@ -55,7 +55,7 @@ impl Sequence for Exact {
 
 /// A [`FixedSum`] near enough to the exact sum to tell the step it is rounded to, unless it is next
 /// to where that changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct NearSum {
     /// The sum, with the margin in its constant.
     pub(super) sum: FixedSum,
