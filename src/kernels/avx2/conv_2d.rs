@@ -25,6 +25,12 @@ use crate::kernels::{self, Path};
 pub(super) const ROWS: usize = 192;
 /// Pixels that are in registers at once.
 const TOGETHER: usize = 8;
+/// Pixels of a tile of which inputs and outputs do not stay in the first-level cache.
+const MANY: usize = 128;
+/// Bytes of panels by which some of these are multiplied before others are: the panels stay there.
+const NEAR: usize = 10 << 10;
+/// Most panels of that.
+const MOST_NEAR: usize = 8;
 /// Bytes of weights that are on their way while others are multiplied by a single pixel.
 const AHEAD: usize = 2 << 10;
 /// Numbers per panel.
@@ -123,29 +129,43 @@ struct Panel<'a> {
     stored: usize,
 }
 
+impl<'a> Panel<'a> {
+    fn new(located: Located<'a>, columns: Columns<'a, 1>, first: usize, stored: usize) -> Self {
+        let Located { mut offsets, mut weights, fours, twos } = located;
+        let fours = Sets::split(&mut offsets, &mut weights, fours);
+        let twos = Sets::split(&mut offsets, &mut weights, twos);
+        let alone = offsets.len();
+        let alone = Sets::split(&mut offsets, &mut weights, alone);
+        Self { fours, twos, alone, columns, first, stored }
+    }
+}
+
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx2")]
 unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let Some(reach) = Reach::of(job) else { return };
-    let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
     let parts = job.rows.div_ceil(TOGETHER);
     let (least, longer) = (job.rows / parts, job.rows % parts);
+    let longer_rows = longer * (least + 1);
     let panel = job.params.panel_groups as usize * GROUP_BYTES;
-    let panels = job.panels.chunks_exact(panel.max(1));
-    let columns = job.columns.chunks_exact(NUMBERS);
-    for (first, (panel, columns)) in (0..).step_by(COLUMNS).zip(panels.zip(columns)) {
-        let Some(located) = reach.locate(panel, &mut offsets) else { return };
-        let Located { mut offsets, mut weights, fours, twos } = located;
-        let fours = Sets::split(&mut offsets, &mut weights, fours);
-        let twos = Sets::split(&mut offsets, &mut weights, twos);
-        let alone = offsets.len();
-        let alone = Sets::split(&mut offsets, &mut weights, alone);
-        let Some(columns) = Columns::new(columns) else { return };
-        let stored = (job.stored - first).min(COLUMNS);
-        let panel = Panel { fours, twos, alone, columns, first, stored };
-        let longer_rows = longer * (least + 1);
+    let block = if job.rows < MANY { 1 } else { (NEAR / panel.max(1)).clamp(1, MOST_NEAR) };
+    let mut panels = (0..).step_by(COLUMNS).zip(job.panels.chunks_exact(panel.max(1)));
+    let mut columns = job.columns.chunks_exact(NUMBERS);
+    loop {
+        let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
+        let mut left = offsets.as_mut_slice();
+        let mut near = heapless::Vec::<_, MOST_NEAR>::new();
+        for ((first, panel), columns) in panels.by_ref().zip(columns.by_ref()).take(block) {
+            let Some(located) = reach.locate(panel, &mut left) else { return };
+            let Some(columns) = Columns::new(columns) else { return };
+            let stored = (job.stored - first).min(COLUMNS);
+            let _ = near.push(Panel::new(located, columns, first, stored));
+        }
+        if near.is_empty() {
+            return;
+        }
         for (rows, range) in [(least + 1, 0..longer_rows), (least, longer_rows..job.rows)] {
             let compute = match rows {
                 1 => compute::<S, 1>,
@@ -158,7 +178,7 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
                 _ => compute::<S, 8>,
             };
             // SAFETY: the caller's promise.
-            unsafe { compute(job, &panel, range) };
+            unsafe { compute(job, &near, range) };
         }
     }
 }
@@ -197,15 +217,19 @@ impl Reach {
         })
     }
 
-    /// Finds the groups of a panel, none of them beyond this; None if there are too many.
+    /// Finds the groups of a panel, none of them beyond this, in the first of the offsets that are
+    /// left; None if there are too many.
     #[target_feature(enable = "avx2")]
     fn locate<'a>(
         &self,
         panel: &'a [i8],
-        offsets: &'a mut [MaybeUninit<u32>; MAX_GROUPS as usize],
+        left: &mut &'a mut [MaybeUninit<u32>],
     ) -> Option<Located<'a>> {
         let (places, weights) = Groups::parts(panel);
         let all = places.len();
+        let (offsets, others) =
+            core::mem::take(left).split_at_mut_checked(all.next_multiple_of(LANES))?;
+        *left = others;
         let to = offsets.as_chunks_mut::<LANES>().0.iter_mut();
         // Eight places at a time; behind the last there are weights.
         let eights = panel.as_chunks().0.iter().zip(to).take(all.div_ceil(LANES));
@@ -256,14 +280,16 @@ fn sum(numbers: __m256i) -> usize {
 #[target_feature(enable = "avx2")]
 unsafe fn compute<S: Sequence, const R: usize>(
     job: &Job<'_, ROWS>,
-    panel: &Panel<'_>,
+    panels: &[Panel<'_>],
     range: Range<usize>,
 ) {
     let starts = job.inputs.starts.first().and_then(|starts| starts.get(range.clone()));
     let (Some(starts), Some(outputs)) = (starts, job.outputs.get(range)) else { return };
     for (starts, outputs) in starts.as_chunks().0.iter().zip(outputs.as_chunks().0) {
-        // SAFETY: the caller's promise.
-        unsafe { part::<S, R>(job, panel, starts, outputs) };
+        for panel in panels {
+            // SAFETY: the caller's promise.
+            unsafe { part::<S, R>(job, panel, starts, outputs) };
+        }
     }
 }
 
