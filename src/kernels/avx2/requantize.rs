@@ -236,8 +236,10 @@ impl Codes {
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn rows(&self, steps: [__m256i; 4]) -> [__m128i; 4] {
-        let four = self.in_order(steps);
-        let (low, high) = (_mm256_castsi256_si128(four), _mm256_extracti128_si256::<1>(four));
+        let halves = self.halves(steps);
+        let (first, last) = (_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+        let low = _mm_unpacklo_epi32(first, last);
+        let high = _mm_unpackhi_epi32(first, last);
         [low, _mm_unpackhi_epi64(low, low), high, _mm_unpackhi_epi64(high, high)]
     }
 
