@@ -289,7 +289,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },
         fast,
         full_range,
-        block: 1 + noise.below(3) as u16,
+        block: 1 + noise.below(if is_large { 20 } else { 3 }) as u16,
         panel_groups: 0,
         weights: Span::new(0, 0, 0),
         columns: Span::new(0, 0, 0),
