@@ -253,7 +253,7 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         (input.w, input.c) = (40 + noise.below(20) as u32, 300 + noise.below(300) as u32);
         (output_hwc.w, output_hwc.c) = (30 + noise.below(20) as u32, 1 + noise.below(3) as u32);
     }
-    let is_large = noise.below(32) == 0 && groups == 1 && !is_wide;
+    let is_large = noise.below(12) == 0 && groups == 1 && !is_wide;
     if is_large {
         // More of an output than residuals are added to at once.
         (input.h, input.c) = (30 + noise.below(20) as u32, 1 + noise.below(6) as u32);
