@@ -25,12 +25,13 @@ use crate::kernels::{self, Path};
 pub(super) const ROWS: usize = 192;
 /// Pixels that are in registers at once.
 const TOGETHER: usize = 8;
-/// Pixels of a tile of which inputs and outputs do not stay in the first-level cache.
-const MANY: usize = 128;
-/// Bytes of panels by which some of these are multiplied before others are: the panels stay there.
-const NEAR: usize = 10 << 10;
-/// Most panels of that.
-const MOST_NEAR: usize = 8;
+/// Pixels from which on a tile's inputs and outputs do not stay in the first-level cache, so that some
+/// pixels are multiplied by several panels before the next are.
+const LARGE_TILE: usize = 128;
+/// Bytes of these panels, which stay in the cache.
+const NEAR_BYTES: usize = 10 << 10;
+/// Most of these panels.
+const NEAR_PANELS: usize = 8;
 /// Bytes of weights that are on their way while others are multiplied by a single pixel.
 const AHEAD: usize = 2 << 10;
 /// Numbers per panel.
@@ -150,14 +151,15 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
     let (least, longer) = (job.rows / parts, job.rows % parts);
     let longer_rows = longer * (least + 1);
     let panel = job.params.panel_groups as usize * GROUP_BYTES;
-    let block = if job.rows < MANY { 1 } else { (NEAR / panel.max(1)).clamp(1, MOST_NEAR) };
+    let is_large = job.rows >= LARGE_TILE;
+    let at_once = if is_large { (NEAR_BYTES / panel.max(1)).clamp(1, NEAR_PANELS) } else { 1 };
     let mut panels = (0..).step_by(COLUMNS).zip(job.panels.chunks_exact(panel.max(1)));
     let mut columns = job.columns.chunks_exact(NUMBERS);
     loop {
         let mut offsets = [const { MaybeUninit::uninit() }; MAX_GROUPS as usize];
         let mut left = offsets.as_mut_slice();
-        let mut near = heapless::Vec::<_, MOST_NEAR>::new();
-        for ((first, panel), columns) in panels.by_ref().zip(columns.by_ref()).take(block) {
+        let mut near = heapless::Vec::<_, NEAR_PANELS>::new();
+        for ((first, panel), columns) in panels.by_ref().zip(columns.by_ref()).take(at_once) {
             let Some(located) = reach.locate(panel, &mut left) else { return };
             let Some(columns) = Columns::new(columns) else { return };
             let stored = (job.stored - first).min(COLUMNS);
