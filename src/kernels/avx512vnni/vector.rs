@@ -85,6 +85,43 @@ pub(in crate::kernels) unsafe fn copy(to: *mut i8, from: *const i8, pieces: Piec
     }
 }
 
+/// Copies pieces of up to 32 bytes as they are; longer ones 32 at a time.
+///
+/// # Safety
+///
+/// Every piece is readable where it is and writable where it goes; they do not overlap.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(in crate::kernels) unsafe fn gather(to: *mut i8, from: *const i8, pieces: Pieces) {
+    let Pieces { len, count, from_step, to_step } = pieces;
+    if len <= 16 {
+        let all = first(len) as __mmask16;
+        for i in 0..count {
+            // SAFETY: where a piece is read.
+            let from = unsafe { from.add(i * from_step) };
+            // SAFETY: where it is written.
+            let to = unsafe { to.add(i * to_step) };
+            // SAFETY: the mask keeps to the piece.
+            let codes = unsafe { _mm_maskz_loadu_epi8(all, from) };
+            // SAFETY: as above.
+            unsafe { _mm_mask_storeu_epi8(to, all, codes) };
+        }
+        return;
+    }
+    for start in (0..len).step_by(32) {
+        let some = first(len - start) as __mmask32;
+        for i in 0..count {
+            // SAFETY: inside a piece that is read.
+            let from = unsafe { from.add(i * from_step + start) };
+            // SAFETY: inside one that is written.
+            let to = unsafe { to.add(i * to_step + start) };
+            // SAFETY: the mask keeps to the piece.
+            let codes = unsafe { _mm256_maskz_loadu_epi8(some, from) };
+            // SAFETY: as above.
+            unsafe { _mm256_mask_storeu_epi8(to, some, codes) };
+        }
+    }
+}
+
 /// Adds to each of `sums` the sums of the `len` codes, which have been moved up by 128, from its
 /// start on and of those `down - 1` times `step` bytes below.
 ///

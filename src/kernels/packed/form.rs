@@ -47,6 +47,16 @@ pub(crate) unsafe trait InputForm {
         }
     }
 
+    /// Copies pieces of inputs that were copied before.
+    ///
+    /// # Safety
+    ///
+    /// As [`copy`](Self::copy) for each piece, of inputs on both sides.
+    unsafe fn gather(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::copy_pieces(to, from, pieces) };
+    }
+
     /// Writes the input code `code` `len` times.
     ///
     /// # Safety

@@ -9,8 +9,8 @@ impl Band<'_> {
     ///
     /// # Safety
     ///
-    /// `to` is writable for a run per pixel; the core can execute the path of `F`, which leaves
-    /// codes as they are when it copies them.
+    /// `to` is writable for a run per pixel; the core can execute the path of `F`, whose inputs are
+    /// a byte each.
     pub(super) unsafe fn gather<F: InputForm>(
         &self,
         to: *mut i8,
@@ -28,7 +28,7 @@ impl Band<'_> {
                     let pieces = Pieces { len: piece, count, from_step, to_step: run };
                     // SAFETY: the copy has all taps of the pixels in the patch; the caller's
                     // promise for `to`.
-                    unsafe { F::copy_pieces(to, from, pieces) };
+                    unsafe { F::gather(to, from, pieces) };
                     (to, from) = (to.wrapping_add(piece), from.wrapping_add(tap_step));
                 }
                 first = first.wrapping_add(row_step);
