@@ -174,12 +174,7 @@ impl Shape {
                     groups: 1,
                     input_zero_point: -5,
                     weight_zero_point: 0,
-                    access: match *path.accesses() {
-                        [Access::Direct, ..] if channels.is_multiple_of(16) => Access::Direct,
-                        [.., Access::Gather] => Access::Gather,
-                        [first, ..] => first,
-                        [] => return None,
-                    },
+                    access: Access::Direct,
                     rounding: Rounding::Double,
                     fast: true,
                     full_range: false,
@@ -194,14 +189,18 @@ impl Shape {
                     (conv.rounding, conv.fast) = (Rounding::Once, false);
                 }
                 let output = Hwc { h: side, w: side, c };
-                let transformed = PackedConv2d { access: Access::Winograd, ..conv };
-                let widened = PackedConv2d { access: Access::Widen, ..conv };
-                if widened.fits(input, output) {
-                    conv = widened;
-                } else if transformed.fits(input, output) && winograd::pays(path, channels, output)
-                {
-                    conv = transformed;
-                }
+                let is_transformed = winograd::pays(path, channels, output);
+                let is_narrow = !channels.is_multiple_of(16);
+                let wanted = [
+                    (Access::Widen, true),
+                    (Access::Winograd, is_transformed),
+                    (Access::Gather, is_narrow),
+                    (Access::Direct, true),
+                    (Access::Band, true),
+                ];
+                let fits = |&access: &Access| PackedConv2d { access, ..conv }.fits(input, output);
+                let mut wanted = wanted.into_iter().filter_map(|(access, is)| is.then_some(access));
+                conv.access = wanted.find(fits)?;
                 let packing = conv.packing()?;
                 let columns = packing.all_columns(c)?;
                 let panels = columns.div_ceil(packing.columns);

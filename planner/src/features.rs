@@ -329,7 +329,7 @@ impl Geometry {
             strip: [1, 1],
         };
         let avx512 =
-            Self { tile: 112, at_once: [10, 6], is_filled: false, rest: 2, strip: [2, 16] };
+            Self { tile: 120, at_once: [11, 6], is_filled: false, rest: 2, strip: [2, 16] };
         match path {
             Path::Reference => arm(1),
             Path::Neon | Path::I8mm => arm(4),
@@ -337,7 +337,7 @@ impl Geometry {
             Path::Avx2 => {
                 Self { tile: 192, at_once: [8; 2], is_filled: false, rest: 2, strip: [2, 1] }
             }
-            Path::Amx => Self { rest: 15, ..avx512 },
+            Path::Amx => Self { tile: 112, rest: 15, ..avx512 },
             _ => avx512,
         }
     }
@@ -532,7 +532,7 @@ impl Conv<'_> {
         if is_transformed(layer, groups, path) {
             return self.transformed(path, channels);
         }
-        let is_copied = !path.accesses().contains(&Access::Direct);
+        let is_copied = packing.offset != 0;
         // Runs are filled up: those of a row of the window, or where that is less one of all.
         let align = packing.align as usize;
         let (run_count, depth) = match is_copied {

@@ -275,15 +275,26 @@ fn conv_2d(noise: &mut Noise, kernels: &KernelTable) -> Option<Layer> {
         (window.taps, window.pad) = ([1; 2], [0; 2]);
         [input.h, input.w, output_hwc.h, output_hwc.w] = [1; 4];
     }
+    let moves_in_place = access == Access::Direct && packing.offset != 0;
+    if moves_in_place {
+        // No inputs lie elsewhere.
+        (window.taps, window.pad) = ([1; 2], [0; 2]);
+        input.c = groups * 4 * (1 + noise.below(30) as u32);
+        let [down, across] = window.stride.map(u32::from);
+        // Now and then more than a tile.
+        input.w *= 1 + noise.below(6) as u32;
+        (output_hwc.h, output_hwc.w) = ((input.h - 1) / down + 1, (input.w - 1) / across + 1);
+    }
     let (c, outputs) = (input.c / groups, output_hwc.c / groups);
     let mut conv = PackedConv2d {
         path: kernels.path,
         window,
         groups,
         input_zero_point: noise.next() as i8,
-        weight_zero_point: match packing.saturates || access == Access::Winograd {
-            true => 0,
-            false => zero_point(noise),
+        weight_zero_point: match access {
+            Access::Winograd => 0,
+            _ if packing.saturates || moves_in_place => 0,
+            _ => zero_point(noise),
         },
         access,
         rounding: if noise.below(4) == 0 { Rounding::Once } else { Rounding::Double },

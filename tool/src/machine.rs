@@ -128,7 +128,7 @@ impl CoreArgs {
         let caches = here().any(|supported| supported == path).then(|| self.cpus().ok()).flatten();
         let l2_bytes = caches.into_iter().flatten().filter_map(l2_bytes).min();
         match l2_bytes {
-            Some(l2_bytes) => PackTarget { path, l2_bytes },
+            Some(l2_bytes) => PackTarget { path, l2_bytes, moves_in_place: is_amd() },
             None => path.into(),
         }
     }
@@ -269,6 +269,11 @@ fn l2_bytes(cpu: usize) -> Option<u32> {
         |folder: &String| read(format!("{folder}/level")).is_some_and(|level| level.trim() == "2");
     let size = read(format!("{}/size", (0..4).map(cache).find(is_second)?))?;
     size.trim().strip_suffix('K')?.parse::<u32>().ok()?.checked_mul(1 << 10)
+}
+
+/// Whether the CPUs are AMD's, which add beside what multiplies.
+fn is_amd() -> bool {
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|info| info.contains("AuthenticAMD"))
 }
 
 fn parse_path(text: &str) -> Result<Path, String> {

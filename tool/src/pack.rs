@@ -25,6 +25,9 @@ pub struct PackTarget {
     pub path: Path,
     /// Bytes of the second-level cache; of the smallest, where clusters differ.
     pub l2_bytes: u32,
+    /// Whether inputs are moved up while they are multiplied rather than copied beforehand: where
+    /// additions do not take the units that multiply.
+    pub moves_in_place: bool,
 }
 
 impl From<Path> for PackTarget {
@@ -34,7 +37,7 @@ impl From<Path> for PackTarget {
             Path::Avx512Vnni | Path::Amx => 1024,
             _ => 512,
         };
-        Self { path, l2_bytes: l2_kib << 10 }
+        Self { path, l2_bytes: l2_kib << 10, moves_in_place: false }
     }
 }
 
@@ -278,7 +281,11 @@ impl Packer<'_> {
             let fits = op.fits(input, output);
             fits.then(|| instructions_per_pixel(&packing, &op, input, dense)).flatten()
         };
-        let costs = self.path.accesses().iter().filter_map(|&access| Some((cost(access)?, access)));
+        let is_wanted = |access: &&Access| {
+            **access != Access::Direct || packing.offset == 0 || self.target.moves_in_place
+        };
+        let accesses = self.path.accesses().iter().filter(is_wanted);
+        let costs = accesses.filter_map(|&access| Some((cost(access)?, access)));
         let Some((_, access)) = costs.min_by_key(|&(cost, _)| cost) else { return Ok(None) };
         let fits = |access| PackedConv2d { access, ..op }.fits(input, output);
         let part = Hwc { c: dense.group_outputs(), ..output };
@@ -415,6 +422,7 @@ fn instructions_per_pixel(
         Access::Direct if op.window.pad != [0, 0] => multiply + 2 * locate,
         Access::Direct => multiply + locate,
         Access::Band => multiply + copy + locate,
+        Access::Gather if op.path == Path::Avx512Vnni => multiply + copy + locate + 3 * down,
         Access::Gather => {
             multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
         }
@@ -427,6 +435,7 @@ const fn products_in_1000_instructions(path: Path) -> u64 {
     match path {
         Path::Neon => 4_400,
         Path::Dotprod => 14_000,
+        Path::Avx512Vnni => 44_000,
         _ => 22_000,
     }
 }
@@ -623,7 +632,8 @@ mod tests {
         let digits = include_bytes!("../data/digits/digits.tflite");
         let network = crate::lower::lower(&crate::import::tflite(digits).unwrap()).unwrap();
         let blocks = |l2_bytes: u32| {
-            let packed = pack(&network, &[PackTarget { path: Path::Neon, l2_bytes }]).unwrap();
+            let target = PackTarget { l2_bytes, ..Path::Neon.into() };
+            let packed = pack(&network, &[target]).unwrap();
             let conv = |op: &Op| match op {
                 Op::PackedConv2d(conv) => Some((conv.block, conv.weights.len)),
                 _ => None,

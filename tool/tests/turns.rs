@@ -100,7 +100,7 @@ fn layers_take_turns_where_nothing_is_overwritten() {
     let expected = Interpreter::new(&reference).run(&frame).remove(0);
     for kernels in ALL.iter().filter(|kernels| (kernels.supported)()) {
         // An eighth is two rows of 5x64 bytes, and a half.
-        let target = PackTarget { path: kernels.path, l2_bytes: 6400 };
+        let target = PackTarget { l2_bytes: 6400, ..kernels.path.into() };
         let packed = pack(&network, &[target]).unwrap();
         let model = packed.check().unwrap();
         let layers = 0..model.layers.len() as u16;

@@ -1,4 +1,4 @@
-//! Tiles of convolutions, computed in parts of up to 10 pixels times up to 64 columns.
+//! Tiles of convolutions, computed in parts of up to 11 pixels times up to 64 columns.
 // Loops over indices that are constants once unrolled: iterators and copies of whole arrays put
 // the vectors of sums into memory.
 #![allow(clippy::needless_range_loop, clippy::manual_memcpy)]
@@ -11,12 +11,12 @@ use super::requantize::{Columns, moved, store, store_fast};
 use super::vector::{self, load_codes};
 use crate::kernels::packed::driver::{Job, Microkernel};
 use crate::kernels::packed::form::{InputForm, Pieces};
-use crate::kernels::packed::{PackedConv2d, Rounding};
+use crate::kernels::packed::{Access, PackedConv2d, Rounding};
 use crate::kernels::x86::{BIAS, Exact, NearSum, Rectified, Sequence, Short};
 use crate::kernels::{self, Path};
 
 /// Pixels of a tile.
-pub(in crate::kernels) const ROWS: usize = 112;
+pub(in crate::kernels) const ROWS: usize = 120;
 /// Columns of a whole panel, see [`Packing`](crate::kernels::packed::Packing).
 const COLUMNS: usize = 64;
 /// Numbers per column.
@@ -58,12 +58,20 @@ pub(in crate::kernels) fn adds(params: &PackedConv2d, channels: u32) -> bool {
 pub(in crate::kernels) unsafe fn compute(job: &Job<'_, ROWS>) {
     let params = job.params;
     let tile = match (params.fast, params.rounding) {
-        (true, Rounding::Double) if params.output.rectifies() => tile::<Rectified>,
-        (true, Rounding::Double) => tile::<Short>,
-        _ => tile::<Exact>,
+        (true, Rounding::Double) if params.output.rectifies() => tile_of::<Rectified>(params),
+        (true, Rounding::Double) => tile_of::<Short>(params),
+        _ => tile_of::<Exact>(params),
     };
     // SAFETY: the caller's promise.
     unsafe { tile(job) }
+}
+
+/// The function for inputs as such a layer comes by them.
+fn tile_of<S: Sequence>(params: &PackedConv2d) -> unsafe fn(&Job<'_, ROWS>) {
+    match params.access {
+        Access::Direct => tile::<S, true>,
+        _ => tile::<S, false>,
+    }
 }
 
 /// Codes with their highest bit inverted, which is 128 more, without sign.
@@ -80,6 +88,11 @@ unsafe impl InputForm for Offset {
     unsafe fn copy_pieces(to: *mut i8, from: *const i8, pieces: Pieces) {
         // SAFETY: the caller's promise.
         unsafe { vector::copy(to, from, pieces) }
+    }
+
+    unsafe fn gather(to: *mut i8, from: *const i8, pieces: Pieces) {
+        // SAFETY: the caller's promise.
+        unsafe { vector::gather(to, from, pieces) }
     }
 
     unsafe fn fill(to: *mut i8, code: i8, len: usize) {
@@ -125,21 +138,23 @@ impl<'a> Panel<'a> {
     }
 }
 
+/// `IN_PLACE` says that the inputs are codes as they lie, not copies in the form of [`Offset`].
+///
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
+unsafe fn tile<S: Sequence, const IN_PLACE: bool>(job: &Job<'_, ROWS>) {
     for panel in Panel::each(job) {
         match panel.columns.len() / (16 * PARAMETERS) {
             // SAFETY: the caller's promise.
-            4 => unsafe { vectors::<S, 4>(job, &panel) },
+            4 => unsafe { vectors::<S, 4, IN_PLACE>(job, &panel) },
             // SAFETY: the caller's promise.
-            3 => unsafe { vectors::<S, 3>(job, &panel) },
+            3 => unsafe { vectors::<S, 3, IN_PLACE>(job, &panel) },
             // SAFETY: the caller's promise.
-            2 => unsafe { vectors::<S, 2>(job, &panel) },
+            2 => unsafe { vectors::<S, 2, IN_PLACE>(job, &panel) },
             // SAFETY: the caller's promise.
-            _ => unsafe { vectors::<S, 1>(job, &panel) },
+            _ => unsafe { vectors::<S, 1, IN_PLACE>(job, &panel) },
         }
     }
     // SAFETY: the outputs have just been stored.
@@ -152,29 +167,64 @@ unsafe fn tile<S: Sequence>(job: &Job<'_, ROWS>) {
 ///
 /// As [`Microkernel::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Panel<'_>) {
-    // Of more pixels than 10, the places of the inputs do not fit into the registers.
-    let most = if V > 2 { 6 } else { 10 };
-    let parts = job.rows.div_ceil(most);
-    for i in 0..parts {
-        let (start, end) = (job.rows * i / parts, job.rows * (i + 1) / parts);
-        let compute = match end - start {
-            1 => part::<S, 1, V>,
-            2 => part::<S, 2, V>,
-            3 => part::<S, 3, V>,
-            4 => part::<S, 4, V>,
-            5 => part::<S, 5, V>,
-            6 => part::<S, 6, V>,
-            rows if V <= 2 => match rows {
-                7 => part::<S, 7, V>,
-                8 => part::<S, 8, V>,
-                9 => part::<S, 9, V>,
-                _ => part::<S, 10, V>,
+unsafe fn vectors<S: Sequence, const V: usize, const IN_PLACE: bool>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+) {
+    // Of more pixels than 11, the places of the inputs do not fit into the registers.
+    let most = if V > 2 { 6 } else { 11 };
+    // All parts have as many pixels, or the first of them one more.
+    let parts = job.rows.div_ceil(most).max(1);
+    let (size, larger) = (job.rows / parts, job.rows % parts);
+    let first = Parts { index: 0, start: 0, count: larger };
+    let others = Parts { index: larger, start: larger * (size + 1), count: parts - larger };
+    for (size, parts) in [(size + 1, first), (size, others)] {
+        let compute = match size {
+            _ if parts.count == 0 => continue,
+            1 => self::parts::<S, 1, V, IN_PLACE>,
+            2 => self::parts::<S, 2, V, IN_PLACE>,
+            3 => self::parts::<S, 3, V, IN_PLACE>,
+            4 => self::parts::<S, 4, V, IN_PLACE>,
+            5 => self::parts::<S, 5, V, IN_PLACE>,
+            6 => self::parts::<S, 6, V, IN_PLACE>,
+            size if V <= 2 => match size {
+                7 => self::parts::<S, 7, V, IN_PLACE>,
+                8 => self::parts::<S, 8, V, IN_PLACE>,
+                9 => self::parts::<S, 9, V, IN_PLACE>,
+                10 => self::parts::<S, 10, V, IN_PLACE>,
+                _ => self::parts::<S, 11, V, IN_PLACE>,
             },
             _ => return,
         };
         // SAFETY: the caller's promise.
-        unsafe { compute(job, panel, start, i) };
+        unsafe { compute(job, panel, parts) };
+    }
+}
+
+/// Neighbouring parts of a tile that have as many pixels.
+#[derive(Clone, Copy)]
+struct Parts {
+    /// Parts of the tile before.
+    index: usize,
+    /// Pixels of the tile before.
+    start: usize,
+    count: usize,
+}
+
+/// Parts of `R` pixels.
+///
+/// # Safety
+///
+/// As [`Microkernel::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn parts<S: Sequence, const R: usize, const V: usize, const IN_PLACE: bool>(
+    job: &Job<'_, ROWS>,
+    panel: &Panel<'_>,
+    Parts { index, start, count }: Parts,
+) {
+    for i in 0..count {
+        // SAFETY: the caller's promise.
+        unsafe { part::<S, R, V, IN_PLACE>(job, panel, start + i * R, index + i) };
     }
 }
 
@@ -183,8 +233,9 @@ unsafe fn vectors<S: Sequence, const V: usize>(job: &Job<'_, ROWS>, panel: &Pane
 /// # Safety
 ///
 /// As [`Microkernel::tile`].
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn part<S: Sequence, const R: usize, const V: usize>(
+unsafe fn part<S: Sequence, const R: usize, const V: usize, const IN_PLACE: bool>(
     job: &Job<'_, ROWS>,
     panel: &Panel<'_>,
     start: usize,
@@ -245,7 +296,7 @@ unsafe fn part<S: Sequence, const R: usize, const V: usize>(
             }
             for r in 0..R {
                 // SAFETY: the inputs are readable for `run` bytes, four per element of the panel.
-                let input = unsafe { broadcast(starts[r], at) };
+                let input = unsafe { broadcast::<IN_PLACE>(starts[r], at) };
                 for v in 0..V {
                     sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], input, columns[v]);
                 }
@@ -281,15 +332,31 @@ pub(super) fn counted(mut at: usize) -> usize {
     at
 }
 
-/// The four inputs that are `at` bytes behind `start`, in every lane.
+/// The four inputs that are `at` bytes behind `start`, moved up by 128, in every lane.
 ///
 /// # Safety
 ///
 /// They are readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn broadcast(start: *const i8, at: usize) -> __m512i {
+unsafe fn broadcast<const IN_PLACE: bool>(start: *const i8, at: usize) -> __m512i {
     let inputs = start.wrapping_add(at).cast::<i32>();
+    if !IN_PLACE {
+        // SAFETY: the caller's promise.
+        return _mm512_set1_epi32(unsafe { inputs.read_unaligned() });
+    }
+    let moved;
+    // The compiler would move them in one lane, and take another instruction for the others.
     // SAFETY: the caller's promise.
-    _mm512_set1_epi32(unsafe { inputs.read_unaligned() })
+    unsafe {
+        asm!(
+            "vpxord {moved}, {by_128}, dword ptr [{start} + {at}]{{1to16}}",
+            moved = out(zmm_reg) moved,
+            by_128 = in(zmm_reg) _mm512_set1_epi8(-128),
+            start = in(reg) start,
+            at = in(reg) at,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    moved
 }

@@ -14,11 +14,11 @@ pub(super) mod requantize;
 pub(super) mod vector;
 mod winograd;
 
-/// Runs a body for every index below a constant that is at most 10: straight code, since a loop
+/// Runs a body for every index below a constant that is at most 11: straight code, since a loop
 /// would put what is indexed into memory.
 macro_rules! unrolled {
     ($index:ident < $end:ident, $body:block) => {
-        unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9)
+        unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9 10)
     };
     (@ $index:ident $end:ident $body:block $($value:literal)*) => {
         $(if $value < $end {

@@ -21,7 +21,9 @@ pub(crate) const MOST_WIDENED: u32 = 16 << 10;
 /// How a kernel comes by the inputs of an output pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
-    /// It reads them where they lie: a run per tap.
+    /// It reads them where they lie: a run per tap. Where it multiplies inputs that are [moved
+    /// up](Packing::offset), it moves them itself; then there are none that lie elsewhere, and no
+    /// zero point of the weights.
     Direct,
     /// It copies rows of the input with their padding: a run per row of the window or, when that
     /// is dilated across, per tap.
@@ -128,7 +130,8 @@ impl PackedConv2d {
                 let spare = self.needs_spare(input, output, padded as usize);
                 // Only the last pixel may end before its run does: there is one spare.
                 let overlap = padded - runs.len <= runs.len;
-                overlap && (!spare || padded as usize <= scratch / 2)
+                let plain = packing.offset == 0 || !spare && self.weight_zero_point == 0;
+                overlap && plain && (!spare || padded as usize <= scratch / 2)
             }
             Access::Band => band <= scratch,
             Access::Gather => (padded as usize).max(band) <= scratch / 2,

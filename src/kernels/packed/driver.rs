@@ -226,6 +226,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let scratch = scratch.0.as_mut_ptr().cast::<i8>();
     let share = Patch { rows: output.rows(), columns: output.columns() };
     let [height, width] = [share.rows.len(), share.columns.len()];
+    let whole = |rows: usize| if rows > M::PART { rows - rows % M::PART } else { rows };
     let (mut source, most_rows) = match params.access {
         Access::Direct => {
             let spare = scratch.wrapping_add(run);
@@ -237,16 +238,17 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
             } else if params.needs_spare(input.hwc(), output.hwc(), run) {
                 return;
             }
-            (Source::Direct(Direct::new(*input, params, run, output.hwc(), scratch, spare)), ROWS)
+            let direct = Direct::new(*input, params, run, output.hwc(), scratch, spare);
+            (Source::Direct(direct), whole(ROWS))
         }
         Access::Band => {
-            (Source::Band(Band::new(*input, params, fill, scratch, SCRATCH / M::Form::WIDTH)), ROWS)
+            let band = Band::new(*input, params, fill, scratch, SCRATCH / M::Form::WIDTH);
+            (Source::Band(band), whole(ROWS))
         }
         // For kernels of their own.
         Access::Winograd | Access::Widen => return,
         Access::Gather => {
-            let rows = (SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS);
-            let rows = if rows > M::PART { rows - rows % M::PART } else { rows };
+            let rows = whole((SCRATCH / 2).checked_div(run).unwrap_or(0).min(ROWS));
             let gathered = rows * run;
             for row in 0..rows {
                 let end = scratch.wrapping_add(row * run + runs.len as usize);
@@ -329,7 +331,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                     Source::Band(band) => (band.pixels::<M, ROWS>(starts, [y, x], rows), run),
                     Source::Gather(band) => {
                         // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
-                        // path, which is one that copies codes as they are.
+                        // path, which is one whose inputs are a byte each.
                         unsafe { band.gather::<M::Form>(scratch, run, [y, x], rows) };
                         for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
                             *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });

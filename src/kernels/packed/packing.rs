@@ -50,7 +50,7 @@ impl Path {
                 &[Access::Direct, Access::Band, Access::Gather]
             }
             Self::Avx2 => &[Access::Band, Access::Winograd, Access::Widen],
-            Self::Avx512Vnni => &[Access::Band, Access::Winograd],
+            Self::Avx512Vnni => &[Access::Direct, Access::Band, Access::Gather, Access::Winograd],
             Self::Amx => &[Access::Band],
         }
     }
