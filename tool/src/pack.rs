@@ -422,7 +422,9 @@ fn instructions_per_pixel(
         Access::Direct if op.window.pad != [0, 0] => multiply + 2 * locate,
         Access::Direct => multiply + locate,
         Access::Band => multiply + copy + locate,
-        Access::Gather if op.path == Path::Avx512Vnni => multiply + copy + locate + 3 * down,
+        Access::Gather if op.path == Path::Avx512Vnni => {
+            multiply + copy + locate + 5 * down * (across * u64::from(dense.depth)).div_ceil(32)
+        }
         Access::Gather => {
             multiply + copy + locate + down * (12 + across * u64::from(dense.depth) / 8)
         }

@@ -294,6 +294,7 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
     let Layout { row_stride, pixel_stride, .. } = output.layout();
     let steps = [row_stride, pixel_stride].map(|stride| stride as usize);
     let (mut outputs, mut addends) = ([core::ptr::null_mut(); ROWS], [0; ROWS]);
+    let mut gathered = 0;
     for block in panels.clone().step_by(step) {
         let last = (block + step).min(panels.end).saturating_sub(1);
         let start = packing.panel(output.hwc().c, block as u32).start as usize;
@@ -333,8 +334,13 @@ unsafe fn compute<M: Microkernel<ROWS>, const ROWS: usize, const SCRATCH: usize>
                         // SAFETY: `most_rows` runs fit into the scratch; the core can execute the
                         // path, which is one whose inputs are a byte each.
                         unsafe { band.gather::<M::Form>(scratch, run, [y, x], rows) };
-                        for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
-                            *input = scratch.wrapping_add(if row < rows { row * run } else { 0 });
+                        // They are in the same places for every tile of as many.
+                        if gathered != rows {
+                            gathered = rows;
+                            for (row, input) in starts.as_flattened_mut().iter_mut().enumerate() {
+                                let row = if row < rows { row } else { 0 };
+                                *input = scratch.wrapping_add(row * run);
+                            }
                         }
                         (Inputs::new::<M>(starts, 1, 1, [0, run]), run)
                     }
