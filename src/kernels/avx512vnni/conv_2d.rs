@@ -345,6 +345,7 @@ unsafe fn broadcast<const IN_PLACE: bool>(start: *const i8, at: usize) -> __m512
         // SAFETY: the caller's promise.
         return _mm512_set1_epi32(unsafe { inputs.read_unaligned() });
     }
+    let by_128 = _mm512_set1_epi8(-128);
     let moved;
     // The compiler would move them in one lane, and take another instruction for the others.
     // SAFETY: the caller's promise.
@@ -352,7 +353,7 @@ unsafe fn broadcast<const IN_PLACE: bool>(start: *const i8, at: usize) -> __m512
         asm!(
             "vpxord {moved}, {by_128}, dword ptr [{start} + {at}]{{1to16}}",
             moved = out(zmm_reg) moved,
-            by_128 = in(zmm_reg) _mm512_set1_epi8(-128),
+            by_128 = in(zmm_reg) by_128,
             start = in(reg) start,
             at = in(reg) at,
             options(pure, readonly, nostack, preserves_flags),
