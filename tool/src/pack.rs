@@ -650,6 +650,28 @@ mod tests {
     }
 
     #[test]
+    fn inputs_are_moved_in_place_where_that_costs_nothing() {
+        let file = crate::zoo::Architecture::named("ds_cnn").unwrap().tflite(0, &mut || {});
+        let network = crate::lower::lower(&crate::import::tflite(&file).unwrap()).unwrap();
+        for moves_in_place in [false, true] {
+            let target = PackTarget { moves_in_place, ..Path::Avx512Vnni.into() };
+            let packed = pack(&network, &[target]).unwrap();
+            packed.check().unwrap();
+            let convs = packed.ops.iter().filter_map(|op| match op {
+                Op::PackedConv2d(conv) => Some((conv.window.taps == [1, 1], conv.access)),
+                _ => None,
+            });
+            let mut pointwise = 0;
+            for (is_pointwise, access) in convs {
+                let in_place = access == Access::Direct;
+                assert_eq!(in_place, is_pointwise && moves_in_place, "{access:?}");
+                pointwise += usize::from(is_pointwise);
+            }
+            assert!(pointwise >= 4);
+        }
+    }
+
+    #[test]
     fn a_channel_of_one_code_keeps_it() {
         let tiny = Multiplier { mantissa: 0x4500_0000, shift: -30 };
         for (bias, products) in [(1 << 30, 2_000_000), (-(1 << 30), 40_000), (77, 5), (0, 0)] {

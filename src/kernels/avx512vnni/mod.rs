@@ -1,7 +1,8 @@
 //! x86-64 AVX-512 with VNNI: 16 outputs per vector, four products per output and instruction.
 //!
 //! `VPDPBUSD` multiplies unsigned by signed bytes, so input codes are moved up by 128 while they
-//! are gathered; the packer has moved the biases to match ([`Packing::offset`]).
+//! are copied, or while they are multiplied where they lie; the packer has moved the biases to match
+//! ([`Packing::offset`]).
 //!
 //! [`Packing::offset`]: super::packed::Packing::offset
 #![allow(unsafe_code)]

@@ -41,7 +41,7 @@ pub struct Packing {
 
 impl Path {
     /// How the kernels of this path may come by the inputs of a convolution. Those of x86 want
-    /// inputs in another form than they lie in.
+    /// inputs in another form than they lie in: most of them copies.
     #[must_use]
     pub const fn accesses(self) -> &'static [Access] {
         match self {
