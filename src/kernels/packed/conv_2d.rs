@@ -21,9 +21,9 @@ pub(crate) const MOST_WIDENED: u32 = 16 << 10;
 /// How a kernel comes by the inputs of an output pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
-    /// It reads them where they lie: a run per tap. Where it multiplies inputs that are [moved
-    /// up](Packing::offset), it moves them itself; then there are none that lie elsewhere, and no
-    /// zero point of the weights.
+    /// It reads them where they lie: a run per tap. On a path whose inputs are [moved
+    /// up](Packing::offset), they are while they are multiplied: only of layers that need no
+    /// padding, no spare pixel and no sums of inputs.
     Direct,
     /// It copies rows of the input with their padding: a run per row of the window or, when that
     /// is dilated across, per tap.
